@@ -43,7 +43,7 @@ pub enum ConfigError {
     /// The JSON is malformed, or a value has the wrong type.
     #[error("invalid JSON at `{key}`")]
     Json {
-        /// Path of the key inside the document; `.` is the document itself.
+        /// Path of the key inside the document; `.` is the document itself, `?` an unknown place of a malformed one.
         key: String,
         /// What the parser says.
         source: serde_json::Error,
@@ -79,7 +79,7 @@ impl ConfigError {
 }
 
 fn list(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("\n  {fault}")).collect()
+    faults.iter().flat_map(|fault| ["\n  ".to_string(), fault.to_string()]).collect()
 }
 
 /// Collects faults under a prefix.

@@ -198,7 +198,7 @@ mod tests {
             (r#"{"text_config": {"hidden_size": -1}}"#, "text_config.hidden_size"),
             (r#"{"text_config": {"hidden_size": "768"}}"#, "text_config.hidden_size"),
             ("[]", "."),
-            ("{", "."),
+            ("{", "?"),
         ] {
             match ChineseClipConfig::from_json(json) {
                 Err(ConfigError::Json { key: found, .. }) => assert_eq!(found, key, "{json}"),
