@@ -1,1 +1,14 @@
-//! Placeholder
+//! What happens before the towers: texts become token ids, pictures become pixel values. No tensors here.
+
+mod dialect;
+mod encoding;
+mod error;
+mod image;
+mod tokenizer;
+mod vocabulary;
+
+pub use dialect::Dialect;
+pub use encoding::{EncodeOptions, Encoding, Overlong, Padding, TextBatch};
+pub use error::PreprocessError;
+pub use image::{ImageProcessor, Mode, Orientation, Picture, Pixels, resize};
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,182 @@
+//! From pictures to pixel values: transformers 4.51.3, `image_processing_chinese_clip.py` and `image_transforms.py`;
+//! cn_clip 1.6.0, `clip/utils.py`, `image_transform`.
+//!
+//! Shapes: B pictures; H, W rows and columns.
+
+use std::borrow::Cow;
+
+use chinese_clip_config::{Limits, PreprocessorConfig, Resample, Size};
+use rayon::prelude::*;
+
+use super::convert;
+use super::picture::{Mode, Picture, Samples};
+use super::resize::resize_unchecked;
+use super::steps::{Tables, crop};
+use crate::{Dialect, PreprocessError};
+
+/// What the image tower reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pixels {
+    /// `[B, 3, H, W]`, row by row.
+    pub data: Vec<f32>,
+    /// `[B, 3, H, W]`.
+    pub shape: [usize; 4],
+}
+
+/// Turns pictures into pixel values: convert to RGB, resize, centre crop, rescale, normalise.
+///
+/// ```
+/// use chinese_clip_config::PreprocessorConfig;
+/// use chinese_clip_preprocess::{Dialect, ImageProcessor, Picture};
+/// let processor = ImageProcessor::new(PreprocessorConfig::published(224), Dialect::Hf);
+/// let picture = Picture::from_rgb8(2, 1, vec![255, 0, 0, 0, 0, 255])?;
+/// assert_eq!(processor.process(&[picture])?.shape, [1, 3, 224, 224]);
+/// # Ok::<(), chinese_clip_preprocess::PreprocessError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ImageProcessor {
+    config: PreprocessorConfig,
+    dialect: Dialect,
+    limits: Limits,
+}
+
+impl ImageProcessor {
+    /// A processor with [`Limits::default`].
+    pub fn new(config: PreprocessorConfig, dialect: Dialect) -> Self {
+        Self { config, dialect, limits: Limits::default() }
+    }
+
+    /// Sets how many pixels a resized or padded picture may have, and how many pictures a call.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What [`process`](Self::process) does.
+    pub fn config(&self) -> &PreprocessorConfig {
+        &self.config
+    }
+
+    /// Whose behaviour is followed.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// `B` pictures to `[B, 3, H, W]`, in parallel, in the order given.
+    pub fn process(&self, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
+        self.process_with(&self.config, pictures)
+    }
+
+    /// [`process`](Self::process) with another configuration for this call.
+    pub fn process_with(&self, config: &PreprocessorConfig, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
+        config.validate().map_err(|source| PreprocessError::Config { source })?;
+        let at = |(index, source)| PreprocessError::AtPicture { index, source: Box::new(source) };
+        let mut sizes = Vec::with_capacity(pictures.len());
+        for (index, picture) in pictures.iter().enumerate() {
+            sizes.push(self.output_size(config, picture).map_err(|source| at((index, source)))?);
+        }
+        let Some(&(first_width, first_height)) = sizes.first() else { return Err(PreprocessError::NoPictures) };
+        if let Some(index) = sizes.iter().position(|size| *size != (first_width, first_height)) {
+            let (width, height) = sizes[index];
+            return Err(PreprocessError::MixedSizes { index, width, height, first_width, first_height });
+        }
+        let tables = Tables::new(config, self.dialect);
+        let plane = first_width * first_height;
+        let mut data = vec![0.0; pictures.len() * 3 * plane];
+        data.par_chunks_exact_mut(3 * plane).zip(pictures).for_each(|(out, picture)| {
+            let (rgb, size) = self.resized(config, picture);
+            let rgb = if config.do_center_crop { Cow::Owned(crop(&rgb, size, config.crop_size)) } else { rgb };
+            tables.apply(&rgb, out);
+        });
+        Ok(Pixels { data, shape: [pictures.len(), 3, first_height, first_width] })
+    }
+    /// Width and height of what a picture becomes.
+    fn output_size(&self, config: &PreprocessorConfig, picture: &Picture) -> Result<(usize, usize), PreprocessError> {
+        if !config.do_convert_rgb && picture.mode() != Mode::Rgb {
+            return Err(PreprocessError::NotRgb { mode: picture.mode().name() });
+        }
+        let resized = self.resized_size(config, picture);
+        self.check_pixels(resized)?;
+        if !config.do_center_crop {
+            return Ok(resized);
+        }
+        let cropped = (config.crop_size.width, config.crop_size.height);
+        self.check_pixels(cropped)?;
+        Ok(cropped)
+    }
+
+    fn check_pixels(&self, (width, height): (usize, usize)) -> Result<(), PreprocessError> {
+        let (width, height, limit) = (width as u64, height as u64, self.limits.image_pixels);
+        if width == 0 || height == 0 {
+            return Err(PreprocessError::EmptyTarget { width: width as usize, height: height as usize });
+        }
+        if width.checked_mul(height).is_none_or(|pixels| pixels > limit) {
+            return Err(PreprocessError::PicturePixels { width, height, limit });
+        }
+        Ok(())
+    }
+
+    /// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.
+    fn resized_size(&self, config: &PreprocessorConfig, picture: &Picture) -> (usize, usize) {
+        let turned = self.dialect == Dialect::Hf && picture.orientation().swaps_axes();
+        let (width, height) =
+            if turned { (picture.height, picture.width) } else { (picture.width, picture.height) };
+        if !config.do_resize {
+            return (width, height);
+        }
+        match config.size {
+            Size::Exact { height, width } => (width, height),
+            Size::ShortestEdge { shortest_edge } => {
+                let (short, long) = (width.min(height), width.max(height));
+                let long = ((shortest_edge as f64 * long as f64) / short as f64) as usize;
+                if width <= height { (shortest_edge, long) } else { (long, shortest_edge) }
+            }
+        }
+    }
+
+    /// The picture in RGB at its new size, `[H, W, 3]`, and that size.
+    fn resized<'a>(&self, config: &PreprocessorConfig, picture: &'a Picture) -> (Cow<'a, [u8]>, (usize, usize)) {
+        let to = self.resized_size(config, picture);
+        match self.dialect {
+            Dialect::Hf => {
+                let (rgb, from) = convert::to_upright_rgb(picture);
+                if from == to { (rgb, to) } else { (resize_unchecked(&rgb, 3, from, to, config.resample).into(), to) }
+            }
+            Dialect::CnClip if (picture.width, picture.height) == to => (convert::to_rgb(&picture.samples), to),
+            Dialect::CnClip => {
+                let resized = in_own_mode(picture, to, config.resample);
+                (Cow::Owned(convert::to_rgb(&resized).into_owned()), to)
+            }
+        }
+    }
+}
+
+/// `Image.resize`: palette and bilevel pictures by nearest neighbour, alpha premultiplied.
+fn in_own_mode(picture: &Picture, to: (usize, usize), filter: Resample) -> Samples {
+    let from = (picture.width, picture.height);
+    let plain = |pixels: &[u8], channels| resize_unchecked(pixels, channels, from, to, filter);
+    match &picture.samples {
+        Samples::Bilevel(pixels) => Samples::Bilevel(resize_unchecked(pixels, 1, from, to, Resample::Nearest)),
+        Samples::Palette { indices, colors } => {
+            let indices = resize_unchecked(indices, 1, from, to, Resample::Nearest);
+            Samples::Palette { indices, colors: colors.clone() }
+        }
+        Samples::Grey(pixels) => Samples::Grey(plain(pixels, 1)),
+        Samples::Rgb(pixels) => Samples::Rgb(plain(pixels, 3)),
+        Samples::Cmyk(pixels) => Samples::Cmyk(plain(pixels, 4)),
+        Samples::GreyAlpha(pixels) if filter == Resample::Nearest => Samples::GreyAlpha(plain(pixels, 2)),
+        Samples::Rgba(pixels) if filter == Resample::Nearest => Samples::Rgba(plain(pixels, 4)),
+        Samples::GreyAlpha(pixels) => {
+            let mut resized = plain(&convert::premultiply::<2>(pixels), 2);
+            convert::unpremultiply::<2>(&mut resized);
+            Samples::GreyAlpha(resized)
+        }
+        Samples::Rgba(pixels) => {
+            let mut resized = plain(&convert::premultiply::<4>(pixels), 4);
+            convert::unpremultiply::<4>(&mut resized);
+            Samples::Rgba(resized)
+        }
+        Samples::Grey16(values) => Samples::Grey16(super::resize::resize_grey16(values, from, to, filter)),
+    }
+}

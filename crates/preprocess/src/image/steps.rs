@@ -1,0 +1,74 @@
+//! The steps after the resize: transformers 4.51.3, `image_transforms.py`, `center_crop`, `rescale`, `normalize`.
+//!
+//! Shapes: H, W rows and columns.
+
+use chinese_clip_config::{CropSize, PreprocessorConfig};
+
+use crate::Dialect;
+
+/// Where the crop meets the picture along one axis.
+struct Overlap {
+    /// First position in the picture.
+    from: usize,
+    /// First position in the crop.
+    to: usize,
+    len: usize,
+}
+
+/// An odd margin is larger at the start when the picture is padded, and at the end when it is cut.
+fn overlap(picture: usize, crop: usize) -> Overlap {
+    if picture >= crop {
+        Overlap { from: (picture - crop) / 2, to: 0, len: crop }
+    } else {
+        Overlap { from: 0, to: (crop - picture).div_ceil(2), len: picture }
+    }
+}
+
+/// The centre of a picture, with zeros where there is none: `[H, W, 3] -> [H', W', 3]`.
+pub(super) fn crop(rgb: &[u8], (width, height): (usize, usize), crop: CropSize) -> Vec<u8> {
+    let (columns, rows) = (overlap(width, crop.width), overlap(height, crop.height));
+    let mut out = vec![0; crop.width * crop.height * 3];
+    for y in 0..rows.len {
+        let from = ((rows.from + y) * width + columns.from) * 3;
+        let to = ((rows.to + y) * crop.width + columns.to) * 3;
+        out[to..to + columns.len * 3].copy_from_slice(&rgb[from..from + columns.len * 3]);
+    }
+    out
+}
+
+/// What `rescale` and `normalize` make of each value of each channel.
+pub(super) struct Tables([[f32; 256]; 3]);
+
+impl Tables {
+    pub(super) fn new(config: &PreprocessorConfig, dialect: Dialect) -> Self {
+        let rescale = |value: u8| {
+            if !config.do_rescale {
+                f32::from(value)
+            } else if dialect == Dialect::CnClip && config.rescale_factor == 1.0 / 255.0 {
+                // torchvision's ToTensor divides in f32.
+                f32::from(value) / 255.0
+            } else {
+                (f64::from(value) * config.rescale_factor) as f32
+            }
+        };
+        let (mean, std) = (config.image_mean.map(|m| m as f32), config.image_std.map(|s| s as f32));
+        let mut tables = [[0.0; 256]; 3];
+        for (channel, table) in tables.iter_mut().enumerate() {
+            for (value, out) in (0..=255).zip(table) {
+                let scaled = rescale(value);
+                *out = if config.do_normalize { (scaled - mean[channel]) / std[channel] } else { scaled };
+            }
+        }
+        Self(tables)
+    }
+
+    /// `[H, W, 3] -> [3, H, W]`.
+    pub(super) fn apply(&self, rgb: &[u8], out: &mut [f32]) {
+        let (pixels, _) = rgb.as_chunks::<3>();
+        for (channel, (table, plane)) in self.0.iter().zip(out.chunks_exact_mut(pixels.len().max(1))).enumerate() {
+            for (value, pixel) in plane.iter_mut().zip(pixels) {
+                *value = table[usize::from(pixel[channel])];
+            }
+        }
+    }
+}

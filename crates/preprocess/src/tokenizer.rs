@@ -1,0 +1,186 @@
+//! The tokenizer: text to token ids and back.
+//!
+//! Reference: `ChineseCLIPProcessor.tokenizer`, a `BertTokenizerFast` (`tokenization_bert_fast.py`, `BertConverter` of
+//! `convert_slow_tokenizer.py`, transformers 4.51.3 with tokenizers 0.21.4), over the `tokenizers` crate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chinese_clip_config::Limits;
+use rayon::prelude::*;
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Tokenizer as Inner};
+
+use crate::vocabulary::{self, Vocabulary};
+use crate::{EncodeOptions, Encoding, Overlong, Padding, PreprocessError, TextBatch};
+
+/// Turns Chinese text into the ids that the text tower reads. Cheap to clone; serves many threads.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+    pad: u32,
+    sep: u32,
+    vocab_size: usize,
+}
+
+impl Tokenizer {
+    /// The vocabulary of the published checkpoints, 21128 tokens.
+    pub fn builtin() -> Result<Self, PreprocessError> {
+        Self::from_vocabulary(vocabulary::parse(vocabulary::BUILTIN)?)
+    }
+
+    /// From a `vocab.txt`: one token a line.
+    pub fn from_vocab(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, PreprocessError> {
+        let path = path.as_ref();
+        let text = vocabulary::read(path, limits.vocabulary_bytes)?;
+        vocabulary::parse(&text).and_then(Self::from_vocabulary).map_err(|error| error.in_vocabulary(path))
+    }
+
+    /// From a `tokenizer.json`.
+    pub fn from_tokenizer_json(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, PreprocessError> {
+        let path = path.as_ref();
+        let text = vocabulary::read(path, limits.vocabulary_bytes)?;
+        Inner::from_bytes(&text)
+            .map_err(|source| PreprocessError::TokenizerJson { source })
+            .and_then(Self::wrap)
+            .map_err(|error| error.in_vocabulary(path))
+    }
+
+    fn from_vocabulary(vocabulary: Vocabulary) -> Result<Self, PreprocessError> {
+        let build = |source| PreprocessError::TokenizerBuild { source };
+        let template = TemplateProcessing::builder()
+            .try_single("[CLS]:0 $A:0 [SEP]:0")
+            .and_then(|builder| builder.try_pair("[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"))
+            .map_err(|message| build(message.into()))?
+            .special_tokens(vec![("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])])
+            .build()
+            .map_err(|error| build(error.into()))?;
+        let special: Vec<AddedToken> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+            .into_iter()
+            .filter(|token| vocabulary.contains_key(*token))
+            .map(|token| AddedToken::from(token, true))
+            .collect();
+        let model = WordPiece::builder()
+            .vocab(vocabulary)
+            .build()
+            .map_err(build)?;
+        let mut inner = Inner::new(model);
+        inner
+            .with_normalizer(Some(BertNormalizer::default()))
+            .with_pre_tokenizer(Some(BertPreTokenizer))
+            .with_post_processor(Some(template))
+            .with_decoder(Some(WordPieceDecoder::default()));
+        inner.add_special_tokens(&special);
+        Self::wrap(inner)
+    }
+
+    /// Checks what the towers rely on, and takes truncation and padding into our own hands.
+    fn wrap(mut inner: Inner) -> Result<Self, PreprocessError> {
+        vocabulary::require(|token| inner.token_to_id(token).is_some(), false)?;
+        let id = |token| inner.token_to_id(token).unwrap_or_default();
+        let (pad, cls, sep) = (id("[PAD]"), id("[CLS]"), id("[SEP]"));
+        inner.with_truncation(None).map_err(|source| PreprocessError::TokenizerBuild { source })?;
+        inner.with_padding(None);
+        let empty = inner.encode_fast("", true).map_err(|source| PreprocessError::Encode { source })?;
+        if *empty.get_ids() != [cls, sep] {
+            return Err(PreprocessError::NoClsAndSep { ids: empty.get_ids().to_vec(), cls, sep });
+        }
+        let vocab_size = inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
+        Ok(Self { inner: Arc::new(inner), pad, sep, vocab_size })
+    }
+
+    /// The ids of one text.
+    pub fn encode(&self, text: &str, options: &EncodeOptions) -> Result<Encoding, PreprocessError> {
+        let EncodeOptions { max_length, overlong, ref limits } = *options;
+        if max_length < 2 {
+            return Err(PreprocessError::MaxLength { max_length });
+        }
+        if text.len() > limits.text_bytes {
+            return Err(PreprocessError::TextTooLarge { bytes: text.len(), limit: limits.text_bytes });
+        }
+        let encoded = self.inner.encode_fast(text, true).map_err(|source| PreprocessError::Encode { source })?;
+        let mut ids = encoded.get_ids().to_vec();
+        let full_length = ids.len();
+        if full_length > max_length {
+            if overlong == Overlong::Refuse {
+                return Err(PreprocessError::TextTooLong { text: shorten(text), length: full_length, max_length });
+            }
+            ids.truncate(max_length - 1);
+            ids.push(self.sep);
+        }
+        Ok(Encoding { ids, full_length })
+    }
+
+    /// The ids of many texts, in parallel, in the order given. The first text that fails is the error.
+    pub fn encode_batch<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        options: &EncodeOptions,
+    ) -> Result<Vec<Encoding>, PreprocessError> {
+        if texts.len() > options.limits.batch {
+            return Err(PreprocessError::BatchTooLarge { texts: texts.len(), limit: options.limits.batch });
+        }
+        let encoded: Vec<_> = texts.par_iter().map(|text| self.encode(text.as_ref(), options)).collect();
+        encoded
+            .into_iter()
+            .enumerate()
+            .map(|(index, result)| {
+                result.map_err(|source| PreprocessError::InText { index, source: Box::new(source) })
+            })
+            .collect()
+    }
+
+    /// Pads texts to one length. An empty batch has the shape `[0, 0]`, or `[0, n]` with [`Padding::To`].
+    pub fn pad(&self, encodings: &[Encoding], padding: Padding) -> Result<TextBatch, PreprocessError> {
+        let longest = encodings.iter().map(|encoding| encoding.ids.len()).max().unwrap_or(0);
+        let length = match padding {
+            Padding::Longest => longest,
+            Padding::To(length) if length < longest => return Err(PreprocessError::PadTooShort { length, longest }),
+            Padding::To(length) => length,
+        };
+        let size = encodings.len().checked_mul(length).ok_or(PreprocessError::PadTooLarge { length })?;
+        let mut input_ids = Vec::with_capacity(size);
+        let mut attention_mask = Vec::with_capacity(size);
+        for (row, encoding) in encodings.iter().enumerate() {
+            let end = (row + 1) * length;
+            input_ids.extend(encoding.ids.iter().map(|&id| i64::from(id)));
+            attention_mask.resize(input_ids.len(), 1);
+            input_ids.resize(end, i64::from(self.pad));
+            attention_mask.resize(end, 0);
+        }
+        Ok(TextBatch { input_ids, attention_mask, token_type_ids: vec![0; size], shape: [encodings.len(), length] })
+    }
+
+    /// How many rows an embedding table needs: the largest id plus 1.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The token of an id.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of `[PAD]`.
+    pub fn pad_id(&self) -> u32 {
+        self.pad
+    }
+
+    /// The content of a `tokenizer.json` that makes the same ids, here and in Hugging Face `tokenizers`.
+    pub fn to_json(&self) -> Result<String, PreprocessError> {
+        self.inner.to_string(true).map_err(|source| PreprocessError::TokenizerBuild { source })
+    }
+}
+
+/// The beginning of a text, for a message.
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 24;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
