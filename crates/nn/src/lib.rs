@@ -1,1 +1,24 @@
-//! Placeholder
+//! Blocks that the text and the image tower share, on burn: attention with an additive bias, MLP, activations, the
+//! recorder of intermediates.
+//!
+//! Nothing here names a backend. A tensor carries its `Device`, and the device picks the backend at run time; code
+//! is generic over backends because it never asks.
+//!
+//! A block has two forms. The *canonical* one has the checkpoint's parameters and computes every intermediate in plain
+//! steps ([`Attention`]). The *prepared* one is made from it for inference ([`PreparedAttention`]).
+
+mod activation;
+mod attention;
+mod linear;
+mod mlp;
+mod names;
+mod prepared;
+mod recorder;
+
+pub use activation::activate;
+pub use attention::{Attention, mask_bias};
+pub use linear::{layer_norm, linear};
+pub use mlp::Mlp;
+pub use names::rename;
+pub use prepared::{PreparedAttention, Rows};
+pub use recorder::{Intermediate, Recorder};

@@ -1,1 +1,21 @@
-//! Placeholder
+//! The image tower of Chinese-CLIP: ViT, on burn.
+//!
+//! Follows `ChineseCLIPVisionModel` of transformers 4.51.3 (`modeling_chinese_clip.py`). As there, the last hidden
+//! state is not normalised; the pooled output is its class token after `post_layernorm`.
+//!
+//! [`VisionModel`] has the checkpoint's parameters and shows every intermediate; [`PreparedVisionModel`] is made from it
+//! for inference. Both take a [`PixelBatch`], which was checked once; after that nothing can fail.
+//!
+//! Shapes: B batch, S image edge in pixels, P patch edge, G = S / P, T = G * G + 1 tokens, W width.
+
+mod batch;
+mod error;
+mod model;
+mod names;
+mod prepared;
+
+pub use batch::PixelBatch;
+pub use error::VisionError;
+pub use model::{VisionModel, VisionOutput};
+pub use names::checkpoint_name;
+pub use prepared::PreparedVisionModel;

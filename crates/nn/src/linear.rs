@@ -1,0 +1,16 @@
+//! burn's linear layer and layer norm, configured by struct literals: a new upstream field is a compile error, and
+//! nothing falls back to a default (burn's layer norm has an epsilon of 1e-5 of its own).
+
+use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout};
+use burn::tensor::Device;
+
+/// A linear layer whose weight, `[in, out]`, is drawn from a normal distribution of standard deviation `std`.
+pub fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, device: &Device) -> Linear {
+    let initializer = Initializer::Normal { mean: 0.0, std };
+    LinearConfig { d_input, d_output, bias, initializer, layout: LinearLayout::Row }.init(device)
+}
+
+/// A layer norm over the last dimension.
+pub fn layer_norm(d_model: usize, epsilon: f64, device: &Device) -> LayerNorm {
+    LayerNormConfig { d_model, epsilon, bias: true }.init(device)
+}

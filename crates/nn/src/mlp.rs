@@ -1,0 +1,34 @@
+//! The MLP of a transformer block: two linear layers around an activation.
+//!
+//! Follows `ChineseCLIPVisionMLP` and `ChineseCLIPTextIntermediate`/`Output` of transformers 4.51.3.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+use chinese_clip_config::Activation;
+
+use crate::{Recorder, activate, linear};
+
+/// `fc2(activation(fc1(x)))`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Mlp {
+    /// An MLP of the given widths.
+    pub fn init(width: usize, inner: usize, activation: Activation, std: f64, device: &Device) -> Self {
+        Self { fc1: linear(width, inner, true, std, device), fc2: linear(inner, width, true, std, device), activation }
+    }
+
+    /// # Shapes
+    /// `x`: `[B, L, D]`; the result has the same.
+    pub fn forward(&self, x: Tensor<3>, recorder: &mut Recorder) -> Tensor<3> {
+        let x = recorder.record("mlp.fc1", self.fc1.forward(x)); // [B, L, M]
+        let x = activate(self.activation, x);
+        recorder.record("mlp.fc2", self.fc2.forward(x)) // [B, L, D]
+    }
+}

@@ -1,0 +1,119 @@
+//! The BERT tower, canonical form: post-norm layers over word, position and segment embeddings.
+//!
+//! Follows `ChineseCLIPTextModel` of transformers 4.51.3.
+//!
+//! Shapes: B batch, L tokens, D width.
+
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
+use burn::tensor::{Device, Int, Tensor};
+use chinese_clip_config::{PositionEmbedding, TextConfig};
+use chinese_clip_nn::{Attention, Mlp, Recorder, layer_norm};
+
+use crate::{PreparedTextModel, TextError, TokenBatch};
+
+/// The text tower with the checkpoint's parameters.
+#[derive(Module, Debug)]
+pub struct TextModel {
+    pub(crate) embeddings: Embeddings,
+    pub(crate) layers: Vec<Layer>,
+}
+
+impl TextModel {
+    /// A tower of random weights, which are drawn when first read.
+    ///
+    /// # Errors
+    /// If the configuration asks for relative positions or a decoder.
+    pub fn init(config: &TextConfig, device: &Device) -> Result<Self, TextError> {
+        let unsupported = |field, value: String| Err(TextError::Unsupported { field, value });
+        if config.position_embedding_type != PositionEmbedding::Absolute {
+            return unsupported("position_embedding_type", format!("{:?}", config.position_embedding_type));
+        }
+        if config.is_decoder {
+            return unsupported("is_decoder", "true".into());
+        }
+        let layers = (0..config.num_hidden_layers).map(|_| Layer::init(config, device)).collect();
+        Ok(Self { embeddings: Embeddings::init(config, device), layers })
+    }
+
+    /// The last hidden state.
+    ///
+    /// # Shapes
+    /// The result: `[B, L, D]`. The text feature is row 0 of each text.
+    pub fn forward(&self, batch: &TokenBatch, recorder: &mut Recorder) -> Tensor<3> {
+        recorder.scope("text", |recorder| {
+            let x = recorder.record("embeddings", self.embeddings.forward(batch)); // [B, L, D]
+            let bias = batch.bias(x.dtype());
+            self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
+                recorder.scope(format_args!("layer.{i}"), |recorder| layer.forward(x, bias.clone(), recorder))
+            })
+        })
+    }
+
+    /// The inference form.
+    pub fn prepare(self) -> PreparedTextModel {
+        PreparedTextModel::from(self)
+    }
+}
+
+/// Sum of word, position and segment embeddings, normalised.
+#[derive(Module, Debug)]
+pub(crate) struct Embeddings {
+    pub(crate) word_embeddings: Embedding,
+    pub(crate) position_embeddings: Embedding,
+    pub(crate) token_type_embeddings: Embedding,
+    pub(crate) norm: LayerNorm,
+}
+
+impl Embeddings {
+    fn init(config: &TextConfig, device: &Device) -> Self {
+        let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range };
+        let table = |n_embedding| {
+            EmbeddingConfig { n_embedding, d_model: config.hidden_size, initializer: initializer.clone() }.init(device)
+        };
+        Self {
+            word_embeddings: table(config.vocab_size),
+            position_embeddings: table(config.max_position_embeddings),
+            token_type_embeddings: table(config.type_vocab_size),
+            norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),
+        }
+    }
+
+    fn forward(&self, batch: &TokenBatch) -> Tensor<3> {
+        let [_, l] = batch.shape();
+        let types = batch.types.clone().unwrap_or_else(|| batch.ids.zeros_like());
+        let positions = Tensor::<1, Int>::arange(0..l as i64, &batch.ids.device()).unsqueeze(); // [1, L]
+        let words = self.word_embeddings.forward(batch.ids.clone()); // [B, L, D]
+        let x = words + self.token_type_embeddings.forward(types) + self.position_embeddings.forward(positions);
+        self.norm.forward(x)
+    }
+}
+
+/// Attention, then MLP, each added to its input and normalised.
+#[derive(Module, Debug)]
+pub(crate) struct Layer {
+    pub(crate) attention: Attention,
+    pub(crate) attention_norm: LayerNorm,
+    pub(crate) mlp: Mlp,
+    pub(crate) mlp_norm: LayerNorm,
+}
+
+impl Layer {
+    fn init(config: &TextConfig, device: &Device) -> Self {
+        let (width, std) = (config.hidden_size, config.initializer_range);
+        let norm = || layer_norm(width, config.layer_norm_eps, device);
+        Self {
+            attention: Attention::init(width, config.num_attention_heads, std, device),
+            attention_norm: norm(),
+            mlp: Mlp::init(width, config.intermediate_size, config.hidden_act, std, device),
+            mlp_norm: norm(),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, recorder: &mut Recorder) -> Tensor<3> {
+        let attention = self.attention.forward(x.clone(), bias, recorder);
+        let x = recorder.record("attention.norm", self.attention_norm.forward(x + attention)); // [B, L, D]
+        let mlp = self.mlp.forward(x.clone(), recorder);
+        recorder.record("output", self.mlp_norm.forward(x + mlp)) // [B, L, D]
+    }
+}

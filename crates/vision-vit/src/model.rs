@@ -1,0 +1,142 @@
+//! The ViT tower, canonical form: pre-norm layers over patches and a class token.
+//!
+//! Follows `ChineseCLIPVisionModel` of transformers 4.51.3.
+//!
+//! Shapes: B batch, S image edge in pixels, P patch edge, G = S / P, T = G * G + 1 tokens, W width.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, PaddingConfig2d};
+use burn::tensor::{Device, Tensor};
+use chinese_clip_config::VisionConfig;
+use chinese_clip_nn::{Attention, Mlp, Recorder, Rows, layer_norm};
+
+use crate::{PixelBatch, PreparedVisionModel};
+
+/// The image tower with the checkpoint's parameters.
+#[derive(Module, Debug)]
+pub struct VisionModel {
+    pub(crate) embeddings: Embeddings,
+    pub(crate) pre_layernorm: LayerNorm,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) post_layernorm: LayerNorm,
+}
+
+/// What [`VisionModel::forward`] gives.
+#[derive(Debug, Clone)]
+pub struct VisionOutput {
+    /// `[B, T, W]`, the class token first, not normalised.
+    pub last_hidden_state: Tensor<3>,
+    /// `[B, W]`: the class token after `post_layernorm`.
+    pub pooler_output: Tensor<2>,
+}
+
+impl VisionModel {
+    /// A tower of random weights, which are drawn when first read.
+    pub fn init(config: &VisionConfig, device: &Device) -> Self {
+        let norm = || layer_norm(config.hidden_size, config.layer_norm_eps, device);
+        Self {
+            embeddings: Embeddings::init(config, device),
+            pre_layernorm: norm(),
+            layers: (0..config.num_hidden_layers).map(|_| Layer::init(config, device)).collect(),
+            post_layernorm: norm(),
+        }
+    }
+
+    /// The last hidden state and the pooled class token.
+    pub fn forward(&self, batch: &PixelBatch, recorder: &mut Recorder) -> VisionOutput {
+        recorder.scope("vision", |recorder| {
+            let x = recorder.record("embeddings", self.embeddings.forward(batch)); // [B, T, W]
+            let x = recorder.record("pre_layernorm", self.pre_layernorm.forward(x));
+            let last_hidden_state = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
+                recorder.scope(format_args!("layer.{i}"), |recorder| layer.forward(x, recorder))
+            });
+            let class = Rows::Class.of(last_hidden_state.clone()).squeeze_dim(1); // [B, W]
+            let pooler_output = recorder.record("pooled", self.post_layernorm.forward(class));
+            VisionOutput { last_hidden_state, pooler_output }
+        })
+    }
+
+    /// The inference form.
+    pub fn prepare(self) -> PreparedVisionModel {
+        PreparedVisionModel::from(self)
+    }
+}
+
+/// Class token and patches, with positions.
+#[derive(Module, Debug)]
+pub(crate) struct Embeddings {
+    pub(crate) class_embedding: Param<Tensor<1>>,
+    pub(crate) patch_embedding: Conv2d,
+    pub(crate) position_embedding: Embedding,
+}
+
+impl Embeddings {
+    fn init(config: &VisionConfig, device: &Device) -> Self {
+        let (width, patch) = (config.hidden_size, config.patch_size);
+        let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range };
+        let patch_embedding = Conv2dConfig {
+            channels: [config.num_channels, width],
+            kernel_size: [patch, patch],
+            stride: [patch, patch],
+            dilation: [1, 1],
+            groups: 1,
+            padding: PaddingConfig2d::Valid,
+            bias: false,
+            initializer: initializer.clone(),
+        };
+        let positions =
+            EmbeddingConfig { n_embedding: config.tokens(), d_model: width, initializer: initializer.clone() };
+        Self {
+            class_embedding: initializer.init([width], device),
+            patch_embedding: patch_embedding.init(device),
+            position_embedding: positions.init(device),
+        }
+    }
+
+    fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
+        let weight = self.patch_embedding.weight.val();
+        let patches = self.patch_embedding.forward(batch.pixels.clone().cast(weight.dtype())); // [B, W, G, G]
+        let patches = patches.flatten::<3>(2, 3).swap_dims(1, 2); // [B, G * G, W]
+        with_class_token(&self.class_embedding, patches) + self.position_embedding.weight.val().unsqueeze()
+    }
+}
+
+/// Puts the class token in front.
+///
+/// # Shapes
+/// `class`: `[W]`; `patches`: `[B, G * G, W]`; the result: `[B, T, W]`.
+pub(crate) fn with_class_token(class: &Param<Tensor<1>>, patches: Tensor<3>) -> Tensor<3> {
+    let [b, _, w] = patches.dims();
+    let class = class.val().reshape([1, 1, w]).expand([b, 1, w]);
+    Tensor::cat(vec![class, patches], 1)
+}
+
+/// Attention, then MLP, each over a normalised input and added to it.
+#[derive(Module, Debug)]
+pub(crate) struct Layer {
+    pub(crate) layer_norm1: LayerNorm,
+    pub(crate) attention: Attention,
+    pub(crate) layer_norm2: LayerNorm,
+    pub(crate) mlp: Mlp,
+}
+
+impl Layer {
+    fn init(config: &VisionConfig, device: &Device) -> Self {
+        let (width, std) = (config.hidden_size, config.initializer_range);
+        let norm = || layer_norm(width, config.layer_norm_eps, device);
+        Self {
+            layer_norm1: norm(),
+            attention: Attention::init(width, config.num_attention_heads, std, device),
+            layer_norm2: norm(),
+            mlp: Mlp::init(width, config.intermediate_size, config.hidden_act, std, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>, recorder: &mut Recorder) -> Tensor<3> {
+        let attention = self.attention.forward(self.layer_norm1.forward(x.clone()), None, recorder);
+        let x = recorder.record("attention.residual", x + attention); // [B, T, W]
+        let mlp = self.mlp.forward(self.layer_norm2.forward(x.clone()), recorder);
+        recorder.record("output", x + mlp) // [B, T, W]
+    }
+}
