@@ -76,6 +76,9 @@ pub enum PreprocessError {
         /// The id of `[SEP]`.
         sep: u32,
     },
+    /// The tokenizer loses the text, or puts it elsewhere.
+    #[error("the text does not stand between [CLS] and [SEP]")]
+    TextNotEnclosed,
     /// A tokenizer cannot be built or written.
     #[error("the tokenizer cannot be built")]
     TokenizerBuild {
@@ -85,6 +88,12 @@ pub enum PreprocessError {
     /// The tokenizer fails on a text.
     #[error("the text cannot be tokenised")]
     Encode {
+        /// Why.
+        source: tokenizers::Error,
+    },
+    /// Ids cannot be turned into text.
+    #[error("the ids cannot be decoded")]
+    Decode {
         /// Why.
         source: tokenizers::Error,
     },
@@ -137,8 +146,10 @@ pub enum PreprocessError {
         longest: usize,
     },
     /// The padded arrays have more values than can be counted.
-    #[error("cannot pad to {length} tokens: too large")]
+    #[error("cannot pad {texts} texts to {length} tokens: too large")]
     PadTooLarge {
+        /// How many texts there are.
+        texts: usize,
         /// What was asked for.
         length: usize,
     },

@@ -1,5 +1,6 @@
 //! What happens before the towers: texts become token ids, pictures become pixel values. No tensors here.
 
+mod decoding;
 mod dialect;
 mod encoding;
 mod error;
