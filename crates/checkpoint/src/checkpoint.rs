@@ -10,7 +10,7 @@ use chinese_clip_config::{ChineseClipConfig, PreprocessorConfig};
 use crate::mmap::Region;
 use crate::names::Naming;
 use crate::weights::Weights;
-use crate::{CheckpointError, OpenOptions, safetensors, shards};
+use crate::{CheckpointError, OpenOptions, hub, safetensors, shards};
 
 /// Where the vocabulary of a checkpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,13 @@ impl Checkpoint {
         if path.exists() {
             return Err(CheckpointError::NotADirectory { path: path.into() });
         }
-        Err(CheckpointError::NoSuchSource { name: source.into() })
+        let id = match chinese_clip_config::published(source) {
+            Some(model) => model.hub_id,
+            None if hub::is_id(source) => source,
+            None => return Err(CheckpointError::NoSuchSource { name: source.into() }),
+        };
+        let (folder, notes) = hub::snapshot(id, options)?;
+        Self::open_directory(id, &folder, notes, options)
     }
 
     fn open_directory(

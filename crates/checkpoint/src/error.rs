@@ -114,7 +114,7 @@ pub enum CheckpointError {
     #[error("the weights do not fit the configuration:{}", coverage(missing, unexpected, misshapen))]
     Coverage { /** Names that the model needs and the file lacks. */ missing: Vec<String>, /** Names in the file that the model does not know. */ unexpected: Vec<String>, /** Tensors of another shape. */ misshapen: Vec<Misshapen> },
     /// The hub wants a token, or a better one.
-    #[error("{endpoint} refuses access to `{id}` (status {status})")]
+    #[error("`{id}` is not a directory here, and {endpoint} refuses access to a model of that id (status {status})")]
     Unauthorized { /** The repository. */ id: String, /** The hub. */ endpoint: String, /** 401 or 403. */ status: u16, /** Whether a token was sent. */ with_token: bool },
     /// The hub knows no such repository.
     #[error("`{id}` is not a directory here, and {endpoint} has no model of that id")]
@@ -130,7 +130,7 @@ pub enum CheckpointError {
     Offline { /** The repository. */ id: String, /** The revision. */ revision: String, /** The cache. */ cache: PathBuf },
     /// The hub cannot be reached, or the connection broke for good.
     #[error("cannot fetch {url}")]
-    Network { /** What was asked for. */ url: String, /** Why. */ source: Box<ureq::Error> },
+    Network { /** What was asked for. */ url: String, /** Why. */ source: std::io::Error },
     /// The hub answered with an unexpected status.
     #[error("{url} answered with status {status}")]
     Status { /** What was asked for. */ url: String, /** The status. */ status: u16 },
@@ -191,7 +191,7 @@ impl CheckpointError {
             Self::NoSuchFile { .. } => "a Hugging Face checkpoint needs config.json and model.safetensors or pytorch_model.bin",
             Self::Offline { .. } => "unset HF_HUB_OFFLINE, or download the model first, or name a directory",
             Self::Network { .. } => {
-                "check the connection; HF_ENDPOINT=https://hf-mirror.com selects a mirror, HTTPS_PROXY a proxy; what was fetched is kept and the next run goes on from there"
+                "if a directory was meant, there is none of that name; else check the connection: HF_ENDPOINT=https://hf-mirror.com selects a mirror, HTTPS_PROXY a proxy; what was fetched is kept and the next run goes on from there"
             }
             Self::IncompleteDownload { .. } => "try again: what was fetched is kept and the next run goes on from there",
             Self::DamagedDownload { .. } => "try again; if it happens again, the mirror or a proxy changes the file",

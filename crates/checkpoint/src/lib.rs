@@ -6,7 +6,7 @@
 //! * `model.safetensors`, `pytorch_model.bin` (a zip archive with a pickle, read without executing anything), both also in
 //!   shards; f32, f16, bf16, f64. Files are mapped into memory, so opening one is instant and reading costs one copy.
 //! * The hub: the standard cache, mirrors, offline mode, resumed downloads.
-//! * `convert` writes a clean directory.
+//! * [`convert`] writes a clean directory.
 //!
 //! ```no_run
 //! use chinese_clip_checkpoint::{Checkpoint, OpenOptions};
@@ -21,8 +21,10 @@
 //! ```
 
 mod checkpoint;
+mod convert;
 mod dtype;
 mod error;
+mod hub;
 mod mmap;
 mod names;
 mod options;
@@ -33,6 +35,7 @@ mod torch;
 mod weights;
 
 pub use checkpoint::{Checkpoint, Vocabulary};
+pub use convert::{ConvertOptions, Report, convert};
 pub use dtype::Dtype;
 pub use error::{CheckpointError, Misshapen};
 pub use options::OpenOptions;

@@ -192,7 +192,7 @@ impl Weights {
         shares.into_iter().map(|(dtype, (_, count))| (dtype, count)).collect()
     }
 
-    /// Metadata of the safetensors header: `format`, and the provenance that `convert` writes.
+    /// Metadata of the safetensors header: `format`, and the provenance that [`convert`](crate::convert) writes.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }

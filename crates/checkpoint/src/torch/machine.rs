@@ -14,7 +14,7 @@ use super::{Fault, FaultKind};
 use crate::Dtype;
 
 /// Dimensions that a tensor may have.
-const MAX_RANK: usize = 16;
+const MAX_RANK: usize = 8;
 
 /// A value of the pickle. Containers are indices into [`Object`].
 #[derive(Debug, Clone, Copy, PartialEq)]
