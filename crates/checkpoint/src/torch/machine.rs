@@ -249,6 +249,7 @@ impl<'a> Machine<'a> {
                 reader.array::<8>()?;
                 Value::Float
             }
+            b'S' => Value::Str(reader.quoted()?),
             b'X' | b'T' => Value::Str(reader.string::<4>()?),
             0x8c | b'U' => Value::Str(reader.string::<1>()?),
             0x8d => Value::Str(reader.string::<8>()?),

@@ -68,6 +68,13 @@ impl<'a> Reader<'a> {
         self.utf8(rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]))
     }
 
+    /// A string in quotes on a line, as protocol 0 writes it. Escapes are refused: no name of a tensor needs them.
+    pub(super) fn quoted(&mut self) -> Result<&'a str, Fault> {
+        let line = self.line()?;
+        let inner = ['\'', '"'].iter().find_map(|&quote| line.strip_prefix(quote)?.strip_suffix(quote));
+        inner.filter(|text| !text.contains('\\')).ok_or_else(|| self.fault("a string without quotes, or with escapes"))
+    }
+
     /// A signed integer of any length up to 8 bytes, little-endian.
     pub(super) fn long(&mut self, length: usize) -> Result<i64, Fault> {
         let bytes = self.take(length)?;
