@@ -76,6 +76,12 @@ pub enum PreprocessError {
         /// The id of `[SEP]`.
         sep: u32,
     },
+    /// The template of a `tokenizer.json` uses a token that it does not define.
+    #[error("the template uses {token:?}, and `special_tokens` does not define it")]
+    UndefinedTemplateToken {
+        /// The token.
+        token: String,
+    },
     /// The tokenizer loses the text, or puts it elsewhere.
     #[error("the text does not stand between [CLS] and [SEP]")]
     TextNotEnclosed,
@@ -277,7 +283,10 @@ impl PreprocessError {
             Self::ReadVocabulary { path, .. } if !path.exists() => {
                 Some("the published vocabulary is built in; a checkpoint directory may do without one".into())
             }
-            Self::InVocabulary { source, .. } | Self::InText { source, .. } => source.hint(),
+            Self::InVocabulary { source, .. }
+            | Self::InText { source, .. }
+            | Self::InPicture { source, .. }
+            | Self::AtPicture { source, .. } => source.hint(),
             Self::MissingSpecialTokens { byte_order_mark: true, .. } => {
                 Some("the file begins with a byte order mark: save it as UTF-8 without one".into())
             }
@@ -286,7 +295,6 @@ impl PreprocessError {
             }
             Self::TextTooLong { .. } => Some("raise the maximum length, or allow truncation".into()),
             // Pictures.
-            Self::InPicture { source, .. } | Self::AtPicture { source, .. } => source.hint(),
             Self::NotAFile { found: "a directory", .. } => Some("name the pictures inside it".into()),
             Self::PictureBytes { .. } | Self::PicturePixels { .. } => {
                 Some("shrink the picture, or raise the limit if you trust where it comes from".into())

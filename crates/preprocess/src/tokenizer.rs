@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chinese_clip_config::Limits;
 use rayon::prelude::*;
+use serde_json::Value;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -21,7 +22,7 @@ use crate::{EncodeOptions, Encoding, Overlong, Padding, PreprocessError, TextBat
 /// Turns Chinese text into the ids that the text tower reads. Cheap to clone; serves many threads.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     pad: u32,
     sep: u32,
     vocab_size: usize,
@@ -81,6 +82,9 @@ impl Tokenizer {
     /// Checks what the towers rely on, and takes truncation and padding into our own hands.
     fn wrap(mut inner: Inner) -> Result<Self, PreprocessError> {
         vocabulary::require(|token| inner.token_to_id(token).is_some(), false)?;
+        if let Some(token) = serde_json::to_value(inner.get_post_processor()).ok().and_then(|value| undefined(&value)) {
+            return Err(PreprocessError::UndefinedTemplateToken { token });
+        }
         let id = |token| inner.token_to_id(token).unwrap_or_default();
         let (pad, cls, sep) = (id("[PAD]"), id("[CLS]"), id("[SEP]"));
         inner.with_truncation(None).map_err(|source| PreprocessError::TokenizerBuild { source })?;
@@ -88,6 +92,11 @@ impl Tokenizer {
         let empty = inner.encode_fast("", true).map_err(|source| PreprocessError::Encode { source })?;
         if *empty.get_ids() != [cls, sep] {
             return Err(PreprocessError::NoClsAndSep { ids: empty.get_ids().to_vec(), cls, sep });
+        }
+        let body = inner.encode_fast("a", true).map_err(|source| PreprocessError::Encode { source })?;
+        let body = body.get_ids();
+        if body.len() < 3 || body.first() != Some(&cls) || body.last() != Some(&sep) {
+            return Err(PreprocessError::TextNotEnclosed);
         }
         let vocab_size = inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
         Ok(Self { inner: Arc::new(inner), pad, sep, vocab_size })
@@ -142,9 +151,13 @@ impl Tokenizer {
             Padding::To(length) if length < longest => return Err(PreprocessError::PadTooShort { length, longest }),
             Padding::To(length) => length,
         };
-        let size = encodings.len().checked_mul(length).ok_or(PreprocessError::PadTooLarge { length })?;
-        let mut input_ids = Vec::with_capacity(size);
-        let mut attention_mask = Vec::with_capacity(size);
+        let texts = encodings.len();
+        let too_large = || PreprocessError::PadTooLarge { texts, length };
+        let size = texts.checked_mul(length).ok_or_else(too_large)?;
+        let (mut input_ids, mut attention_mask, mut token_type_ids) = (Vec::new(), Vec::new(), Vec::new());
+        for array in [&mut input_ids, &mut attention_mask, &mut token_type_ids] {
+            array.try_reserve_exact(size).map_err(|_| too_large())?;
+        }
         for (row, encoding) in encodings.iter().enumerate() {
             let end = (row + 1) * length;
             input_ids.extend(encoding.ids.iter().map(|&id| i64::from(id)));
@@ -152,7 +165,8 @@ impl Tokenizer {
             input_ids.resize(end, i64::from(self.pad));
             attention_mask.resize(end, 0);
         }
-        Ok(TextBatch { input_ids, attention_mask, token_type_ids: vec![0; size], shape: [encodings.len(), length] })
+        token_type_ids.resize(size, 0);
+        Ok(TextBatch { input_ids, attention_mask, token_type_ids, shape: [texts, length] })
     }
 
     /// How many rows an embedding table needs: the largest id plus 1.
@@ -165,6 +179,11 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The id of a token.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
     /// The id of `[PAD]`.
     pub fn pad_id(&self) -> u32 {
         self.pad
@@ -174,6 +193,16 @@ impl Tokenizer {
     pub fn to_json(&self) -> Result<String, PreprocessError> {
         self.inner.to_string(true).map_err(|source| PreprocessError::TokenizerBuild { source })
     }
+}
+
+/// A token that a template uses and does not define; `tokenizers` panics on one when it encodes.
+fn undefined(processor: &Value) -> Option<String> {
+    if let Some(parts) = processor["processors"].as_array() {
+        return parts.iter().find_map(undefined);
+    }
+    let pieces = ["single", "pair"].into_iter().filter_map(|name| processor[name].as_array()).flatten();
+    let mut used = pieces.filter_map(|piece| piece["SpecialToken"]["id"].as_str());
+    used.find(|&token| processor["special_tokens"].get(token).is_none()).map(String::from)
 }
 
 /// The beginning of a text, for a message.

@@ -4,8 +4,9 @@
 //! and a lone `\r` end a line, other white space belongs to the token, a last line needs no end.
 //! differs: a token that stands twice is an error; the reference lets the last one win and leaves a hole in the ids.
 
-use ahash::AHashMap;
 use std::path::Path;
+
+use ahash::AHashMap;
 
 use crate::PreprocessError;
 
@@ -27,7 +28,11 @@ pub(crate) fn parse(text: &str) -> Result<Vocabulary, PreprocessError> {
     let mut vocabulary = Vocabulary::with_capacity(BUILTIN.len() / 5);
     for (line, token) in text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate() {
         if let Some(first) = vocabulary.insert(token.to_string(), line as u32) {
-            return Err(PreprocessError::DuplicateToken { token: token.into(), first: first as usize + 1, line: line + 1 });
+            return Err(PreprocessError::DuplicateToken {
+                token: token.into(),
+                first: first as usize + 1,
+                line: line + 1,
+            });
         }
     }
     require(|token| vocabulary.contains_key(token), text.starts_with('\u{feff}'))?;
@@ -50,10 +55,8 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<String, PreprocessError> {
     if bytes.len() as u64 > limit {
         return Err(PreprocessError::VocabularyTooLarge { path: path.into(), limit });
     }
-    String::from_utf8(bytes).map_err(|error| PreprocessError::VocabularyNotUtf8 {
-        path: path.into(),
-        source: error.utf8_error(),
-    })
+    String::from_utf8(bytes)
+        .map_err(|error| PreprocessError::VocabularyNotUtf8 { path: path.into(), source: error.utf8_error() })
 }
 
 #[cfg(test)]

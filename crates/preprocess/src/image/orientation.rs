@@ -74,7 +74,7 @@ impl Orientation {
 }
 
 /// The orientation in a raw EXIF block (a TIFF header and its first directory).
-pub(super) fn of_exif(exif: &[u8]) -> Option<Orientation> {
+fn of_exif(exif: &[u8]) -> Option<Orientation> {
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     let little = match exif.get(..4)? {
         b"II*\0" => true,
@@ -104,7 +104,7 @@ pub(super) fn of_exif(exif: &[u8]) -> Option<Orientation> {
 }
 
 /// The orientation in an XMP packet, which Pillow reads when EXIF has none: `tiff:Orientation="6"` or `>6<`.
-pub(super) fn of_xmp(xmp: &[u8]) -> Option<Orientation> {
+fn of_xmp(xmp: &[u8]) -> Option<Orientation> {
     const KEY: &[u8] = b"tiff:Orientation";
     xmp.windows(KEY.len()).enumerate().filter(|(_, window)| *window == KEY).find_map(|(at, _)| {
         let rest = &xmp[at + KEY.len()..];
@@ -112,4 +112,9 @@ pub(super) fn of_xmp(xmp: &[u8]) -> Option<Orientation> {
         let digit = rest.first().filter(|digit| digit.is_ascii_digit())?;
         Some(Orientation::from_exif(u16::from(digit - b'0')))
     })
+}
+
+/// The orientation of a picture with these blocks of metadata. EXIF goes first.
+pub(super) fn of(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+    exif.and_then(of_exif).or_else(|| xmp.and_then(of_xmp)).unwrap_or_default()
 }

@@ -44,7 +44,7 @@ impl Tables {
         let rescale = |value: u8| {
             if !config.do_rescale {
                 f32::from(value)
-            } else if dialect == Dialect::CnClip && config.rescale_factor == 1.0 / 255.0 {
+            } else if dialect == Dialect::CnClip && config.rescale_factor.to_bits() == (1.0_f64 / 255.0).to_bits() {
                 // torchvision's ToTensor divides in f32.
                 f32::from(value) / 255.0
             } else {

@@ -1,39 +1,56 @@
 //! From bytes to a [`Picture`] in the mode that `PIL.Image.open` gives it (Pillow 13.0.0).
+//!
+//! PNG, GIF and JPEG go to the decoders that `image` itself uses, because `image` expands palettes and converts CMYK; the rest goes through
+//! `image`. The size is checked before pixels are allocated.
 
-use std::io::Cursor;
+mod gif;
+#[cfg_attr(feature = "libjpeg-turbo", path = "jpeg_turbo.rs")]
+mod jpeg;
+mod other;
+mod png;
+mod sniff;
 
 use chinese_clip_config::Limits;
-use image::{ColorType, ImageDecoder, ImageReader};
+use image::ImageFormat;
 
-use super::orientation::{self, Orientation};
 use super::picture::{Picture, Samples};
 use crate::PreprocessError;
 
 /// Decodes the first frame.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, PreprocessError> {
-    let failed = |source: image::ImageError| PreprocessError::DecodePicture { format: "", source: source.into() };
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| failed(e.into()))?;
-    let mut decoder = reader.into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    check_pixels(width.into(), height.into(), limits)?;
-    let exif = decoder.exif_metadata().ok().flatten();
-    let orientation = exif.as_deref().and_then(orientation::of_exif).unwrap_or(Orientation::Upright);
-    let color = decoder.color_type();
-    let mut pixels = vec![0; decoder.total_bytes() as usize];
-    decoder.read_image(&mut pixels).map_err(failed)?;
-    let samples = match color {
-        ColorType::L8 => Samples::Grey(pixels),
-        ColorType::La8 => Samples::GreyAlpha(pixels),
-        ColorType::Rgb8 => Samples::Rgb(pixels),
-        _ => Samples::Rgba(pixels),
-    };
-    Ok(Picture { width: width as usize, height: height as usize, samples, orientation })
+    let format = sniff::format(bytes)?;
+    match format {
+        ImageFormat::Png => png::decode(bytes, limits),
+        ImageFormat::Gif => gif::decode(bytes, limits),
+        ImageFormat::Jpeg => jpeg::decode(bytes, limits),
+        _ => other::decode(bytes, format, limits),
+    }
 }
 
-fn check_pixels(width: u64, height: u64, limits: &Limits) -> Result<(), PreprocessError> {
-    let limit = limits.image_pixels;
-    if width.checked_mul(height).is_none_or(|pixels| pixels > limit) {
-        return Err(PreprocessError::PicturePixels { width, height, limit });
+/// Width and height as numbers that are safe to allocate for.
+fn checked_size(width: u32, height: u32, limits: &Limits) -> Result<(usize, usize), PreprocessError> {
+    let (pixels, limit) = (u64::from(width) * u64::from(height), limits.image_pixels);
+    if pixels > limit || usize::try_from(pixels.saturating_mul(16)).is_err() {
+        return Err(PreprocessError::PicturePixels { width: width.into(), height: height.into(), limit });
     }
-    Ok(())
+    if pixels == 0 {
+        return Err(PreprocessError::EmptyTarget { width: width as usize, height: height as usize });
+    }
+    Ok((width as usize, height as usize))
+}
+
+fn failed(
+    format: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> PreprocessError {
+    PreprocessError::DecodePicture { format, source: source.into() }
+}
+
+/// A palette of up to 256 colours; what is missing is black.
+fn palette(colors: &[u8]) -> Box<[[u8; 3]; 256]> {
+    let mut palette = Box::new([[0; 3]; 256]);
+    for (entry, color) in palette.iter_mut().zip(colors.as_chunks().0) {
+        *entry = *color;
+    }
+    palette
 }

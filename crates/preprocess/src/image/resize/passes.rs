@@ -5,6 +5,8 @@
 //!
 //! Shapes: H, W rows and columns; C channels; L lanes of a pixel (C, but 4 for RGB); T taps of a weight row.
 
+#![expect(clippy::inline_always, reason = "only what is inlined into a dispatch is compiled for its instruction set")]
+
 use pulp::Arch;
 
 use super::weights::{PRECISION_BITS, Weights};

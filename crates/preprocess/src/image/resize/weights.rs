@@ -26,7 +26,6 @@ fn evaluate(filter: Resample, x: f64) -> f64 {
     const A: f64 = -0.5;
     let abs = x.abs();
     match filter {
-        Resample::Nearest => 0.0,
         Resample::Box => f64::from(x > -0.5 && x <= 0.5),
         Resample::Bilinear if abs < 1.0 => 1.0 - abs,
         Resample::Hamming if abs == 0.0 => 1.0,
@@ -37,7 +36,7 @@ fn evaluate(filter: Resample, x: f64) -> f64 {
         Resample::Bicubic if abs < 1.0 => ((A + 2.0) * abs - (A + 3.0)) * abs * abs + 1.0,
         Resample::Bicubic if abs < 2.0 => (((abs - 5.0) * abs + 8.0) * abs - 4.0) * A,
         Resample::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-        Resample::Bilinear | Resample::Hamming | Resample::Bicubic | Resample::Lanczos => 0.0,
+        _ => 0.0,
     }
 }
 
