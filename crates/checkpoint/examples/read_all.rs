@@ -16,7 +16,13 @@ fn main() -> Result<(), CheckpointError> {
     let start = Instant::now();
     let checkpoint = Checkpoint::open(source, &OpenOptions::default())?;
     let weights = &checkpoint.weights;
-    println!("open {:?}: {} tensors, {} parameters, {} bytes", start.elapsed(), weights.len(), weights.parameters(), weights.bytes());
+    println!(
+        "open {:?}: {} tensors, {} parameters, {} bytes",
+        start.elapsed(),
+        weights.len(),
+        weights.parameters(),
+        weights.bytes()
+    );
     let start = Instant::now();
     let mut model = Vec::new();
     for name in weights.names() {
@@ -40,7 +46,9 @@ fn main() -> Result<(), CheckpointError> {
 /// Linux only: what the kernel counted.
 fn memory() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for line in status.lines().filter(|l| l.starts_with("VmHWM") || l.starts_with("RssAnon") || l.starts_with("RssFile")) {
+    for line in
+        status.lines().filter(|l| l.starts_with("VmHWM") || l.starts_with("RssAnon") || l.starts_with("RssFile"))
+    {
         println!("  {line}");
     }
 }

@@ -90,7 +90,9 @@ impl Checkpoint {
             PreprocessorConfig::from_file(&dir.join(PREPROCESSOR))?
         } else {
             let size = config.vision_config.image_size;
-            notes.push(format!("no {PREPROCESSOR}: images are prepared as for the published models, {size}x{size} pixels"));
+            notes.push(format!(
+                "no {PREPROCESSOR}: images are prepared as for the published models, {size}x{size} pixels"
+            ));
             PreprocessorConfig::published(size)
         };
         let vocabulary = if exists(TOKENIZER_JSON) {
@@ -126,7 +128,8 @@ impl Checkpoint {
         safetensors: &'static [u8],
     ) -> Result<Self, CheckpointError> {
         let name = "embedded";
-        let part = safetensors::parse(Region::Static(safetensors), Path::new(name), &chinese_clip_config::Limits::default())?;
+        let part =
+            safetensors::parse(Region::Static(safetensors), Path::new(name), &chinese_clip_config::Limits::default())?;
         Ok(Self {
             source: name.into(),
             dir: None,

@@ -64,8 +64,10 @@ pub fn convert(input: &Checkpoint, output: &Path, options: &ConvertOptions) -> R
     };
     std::fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let temporary =
-        tempfile::Builder::new().prefix(&format!(".{name}.")).tempdir_in(parent).map_err(|source| failed(parent, source))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .tempdir_in(parent)
+        .map_err(|source| failed(parent, source))?;
     let folder = temporary.path();
 
     let (cast, main) = write_weights(input, &folder.join(WEIGHTS[0]), options.dtype)?;

@@ -31,18 +31,8 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    const ALL: [Self; 10] = [
-        Self::F64,
-        Self::F32,
-        Self::F16,
-        Self::BF16,
-        Self::I64,
-        Self::I32,
-        Self::I16,
-        Self::I8,
-        Self::U8,
-        Self::Bool,
-    ];
+    const ALL: [Self; 10] =
+        [Self::F64, Self::F32, Self::F16, Self::BF16, Self::I64, Self::I32, Self::I16, Self::I8, Self::U8, Self::Bool];
 
     /// Bytes of one element.
     pub fn size(self) -> usize {

@@ -165,9 +165,15 @@ impl CheckpointError {
             Self::MissingConfig { .. } => {
                 "a checkpoint directory needs the config.json that belongs to its weights; copy it from the model's page on the hub"
             }
-            Self::LfsPointer { .. } => "run `git lfs pull` in that repository, or download the file from the model's page",
-            Self::NotWeights { .. } => "download the file again; a link to the page of a file is not a link to the file",
-            Self::Empty { .. } | Self::Truncated { .. } | Self::Zip { .. } => "the copy or download broke off; fetch the file again",
+            Self::LfsPointer { .. } => {
+                "run `git lfs pull` in that repository, or download the file from the model's page"
+            }
+            Self::NotWeights { .. } => {
+                "download the file again; a link to the page of a file is not a link to the file"
+            }
+            Self::Empty { .. } | Self::Truncated { .. } | Self::Zip { .. } => {
+                "the copy or download broke off; fetch the file again"
+            }
             Self::TooLarge { .. } => "if you trust the file, raise the limit in `Limits`",
             Self::LegacyTorch { .. } => {
                 "re-save it with a present-day torch: torch.save(torch.load(FILE, map_location='cpu', weights_only=True), NEW_FILE)"
@@ -185,15 +191,21 @@ impl CheckpointError {
             Self::Unauthorized { with_token: false, .. } => {
                 "set HF_TOKEN to an access token of an account that may read it (or run `hf auth login`), and check the spelling: the hub answers so for unknown ids, too"
             }
-            Self::Unauthorized { .. } => "the token that was sent may not read it: ask for access on the model's page, or check HF_TOKEN and the spelling",
+            Self::Unauthorized { .. } => {
+                "the token that was sent may not read it: ask for access on the model's page, or check HF_TOKEN and the spelling"
+            }
             Self::NoSuchRepository { .. } => "check the spelling of the directory or of the id",
             Self::NoSuchRevision { .. } => "a revision is a branch, a tag, a full commit hash, or refs/pr/N",
-            Self::NoSuchFile { .. } => "a Hugging Face checkpoint needs config.json and model.safetensors or pytorch_model.bin",
+            Self::NoSuchFile { .. } => {
+                "a Hugging Face checkpoint needs config.json and model.safetensors or pytorch_model.bin"
+            }
             Self::Offline { .. } => "unset HF_HUB_OFFLINE, or download the model first, or name a directory",
             Self::Network { .. } => {
                 "if a directory was meant, there is none of that name; else check the connection: HF_ENDPOINT=https://hf-mirror.com selects a mirror, HTTPS_PROXY a proxy; what was fetched is kept and the next run goes on from there"
             }
-            Self::IncompleteDownload { .. } => "try again: what was fetched is kept and the next run goes on from there",
+            Self::IncompleteDownload { .. } => {
+                "try again: what was fetched is kept and the next run goes on from there"
+            }
             Self::DamagedDownload { .. } => "try again; if it happens again, the mirror or a proxy changes the file",
             Self::Response { .. } => "HF_ENDPOINT must name a hub or a mirror of it",
             Self::OutputExists { foreign: Some(file), .. } => {
@@ -213,7 +225,9 @@ fn stray_weights(directory: &std::path::Path) -> Option<String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| {
             let extension = std::path::Path::new(name).extension().unwrap_or_default();
-            ["safetensors", "bin", "pt", "pth", "ckpt", "incomplete", "crdownload", "part"].iter().any(|e| extension == *e)
+            ["safetensors", "bin", "pt", "pth", "ckpt", "incomplete", "crdownload", "part"]
+                .iter()
+                .any(|e| extension == *e)
         })
         .collect();
     found.sort();

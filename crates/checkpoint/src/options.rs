@@ -1,7 +1,7 @@
 //! How a checkpoint is found and what it may cost. The defaults read the environment variables of `huggingface_hub`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chinese_clip_config::Limits;
 
@@ -55,7 +55,10 @@ impl OpenOptions {
     /// `huggingface_hub` 0.34 (`constants.py`): `XDG_CACHE_HOME`, `HUGGINGFACE_HUB_CACHE`, `TRANSFORMERS_OFFLINE`,
     /// `HUGGING_FACE_HUB_TOKEN`, `HF_TOKEN_PATH` and the file `token` in `HF_HOME`.
     pub fn from_env() -> Self {
-        Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()), std::env::home_dir())
+        Self::from_variables(
+            |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()),
+            std::env::home_dir().as_deref(),
+        )
     }
 
     /// The public hub, this cache, no token, whatever the environment says.
@@ -71,14 +74,14 @@ impl OpenOptions {
         }
     }
 
-    fn from_variables(variable: impl Fn(&str) -> Option<String>, home: Option<PathBuf>) -> Self {
+    fn from_variables(variable: impl Fn(&str) -> Option<String>, home: Option<&Path>) -> Self {
         let first = |names: &[&str]| names.iter().find_map(|name| variable(name));
-        let path = |text: String| match (text.strip_prefix("~/"), &home) {
+        let path = |text: String| match (text.strip_prefix("~/"), home) {
             (Some(rest), Some(home)) => home.join(rest),
             _ => PathBuf::from(text),
         };
         let hf_home = first(&["HF_HOME"]).map(path).or_else(|| {
-            let cache = first(&["XDG_CACHE_HOME"]).map(path).or_else(|| Some(home.as_ref()?.join(".cache")));
+            let cache = first(&["XDG_CACHE_HOME"]).map(path).or_else(|| Some(home?.join(".cache")));
             Some(cache?.join("huggingface"))
         });
         let token_file =
@@ -105,9 +108,8 @@ mod tests {
     use super::*;
 
     fn with(variables: &[(&str, &str)]) -> OpenOptions {
-        let variable =
-            |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_string());
-        OpenOptions::from_variables(variable, Some("/home/someone".into()))
+        let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_string());
+        OpenOptions::from_variables(variable, Some(Path::new("/home/someone")))
     }
 
     #[test]
@@ -129,7 +131,8 @@ mod tests {
     fn endpoint_offline_and_token() {
         let options = with(&[]);
         assert_eq!((options.endpoint.as_str(), options.offline, &options.token), (HUB, false, &None));
-        let mirror = with(&[("HF_ENDPOINT", "https://hf-mirror.com/"), ("HF_HUB_OFFLINE", "1"), ("HF_TOKEN", " hf_secret\n")]);
+        let mirror =
+            with(&[("HF_ENDPOINT", "https://hf-mirror.com/"), ("HF_HUB_OFFLINE", "1"), ("HF_TOKEN", " hf_secret\n")]);
         assert_eq!((mirror.endpoint.as_str(), mirror.offline), ("https://hf-mirror.com", true));
         assert_eq!(mirror.token.as_deref(), Some("hf_secret"));
         assert!(!format!("{mirror:?}").contains("secret"), "the token is not printed");

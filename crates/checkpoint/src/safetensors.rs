@@ -72,13 +72,14 @@ pub(crate) fn parse(region: Region, path: &Path, limits: &Limits) -> Result<Part
     let bytes = region.bytes();
     sniff(path, bytes)?;
     let problem = |problem: String| CheckpointError::Header { path: path.into(), problem };
-    let truncated = |expected: u64| CheckpointError::Truncated { path: path.into(), expected, found: bytes.len() as u64 };
+    let truncated =
+        |expected: u64| CheckpointError::Truncated { path: path.into(), expected, found: bytes.len() as u64 };
 
     let Some((length, rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Err(truncated(PREFIX as u64));
     };
     let length = u64::from_le_bytes(*length);
-    if !rest.first().is_none_or(|&b| b == b'{') {
+    if rest.first().is_some_and(|&b| b != b'{') {
         return Err(problem("the header does not start with `{`, so this is no safetensors file".into()));
     }
     if length > limits.safetensors_header_bytes {
@@ -123,7 +124,9 @@ fn check_layout(tensors: &[(String, View)], start: usize, end: usize, path: &Pat
     for (name, view) in order {
         let (found, expected) = (view.span.start - start, reached - start);
         if found < expected {
-            return problem(format!("tensor `{name}` overlaps the one before it: begins at {found}, not at {expected}"));
+            return problem(format!(
+                "tensor `{name}` overlaps the one before it: begins at {found}, not at {expected}"
+            ));
         }
         if found > expected {
             return problem(format!("there is a hole before tensor `{name}`: begins at {found}, not at {expected}"));

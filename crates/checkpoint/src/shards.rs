@@ -18,7 +18,7 @@ struct Index {
 
 /// Opens a weight file, or every shard of an index, by the file's name.
 pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Vec<Part>, CheckpointError> {
-    if !path.as_os_str().to_string_lossy().ends_with(".index.json") {
+    if !is_index(path) {
         return Ok(vec![open_one(path, limits)?]);
     }
     let index = read_index(path, limits)?;
@@ -35,6 +35,11 @@ pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Vec<Part>, Checkpoint
         parts.push(part);
     }
     Ok(parts)
+}
+
+/// Whether this is the name of an index, not of weights.
+pub(crate) fn is_index(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
 }
 
 fn open_one(path: &Path, limits: &Limits) -> Result<Part, CheckpointError> {
@@ -68,7 +73,7 @@ fn read_index(path: &Path, limits: &Limits) -> Result<BTreeMap<String, String>, 
     for file in index.weight_map.values() {
         let mut components = Path::new(file).components();
         let plain = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
-        if !plain || file.contains(['\\', ':']) || file.ends_with(".index.json") {
+        if !plain || file.contains(['\\', ':']) || is_index(Path::new(file)) {
             return Err(problem(format!("{file:?} is not the name of a shard in the same folder")));
         }
     }

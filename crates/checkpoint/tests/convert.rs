@@ -1,4 +1,5 @@
 //! Conversion: what is written, what is refused, and that a failure leaves nothing behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
@@ -23,8 +24,11 @@ fn a_clean_directory() {
     let place = tempfile::tempdir().unwrap();
     let output = place.path().join("deep/er");
     let input = open_data("old_names.bin").unwrap();
-    let options =
-        ConvertOptions { tokenizer_json: Some("{}".into()), vocab_txt: Some("[PAD]\n".into()), ..ConvertOptions::default() };
+    let options = ConvertOptions {
+        tokenizer_json: Some("{}".into()),
+        vocab_txt: Some("[PAD]\n".into()),
+        ..ConvertOptions::default()
+    };
     let report = convert(&input, &output, &options).unwrap();
     assert_eq!((report.renamed.len(), report.dropped.len(), report.cast.len()), (2, 4, 0));
     assert_eq!((report.tensors, report.parameters), (3, 9));
@@ -97,7 +101,9 @@ fn values_that_do_not_fit_leave_nothing_behind() {
         let input = open_bytes("model.safetensors", &file(value)).unwrap();
         let error = convert(&input, &output, &ConvertOptions { dtype, ..ConvertOptions::default() }).unwrap_err();
         match error {
-            CheckpointError::Overflow { tensor, index: 1, dtype: Dtype::F16, .. } if overflow => assert_eq!(tensor, "w"),
+            CheckpointError::Overflow { tensor, index: 1, dtype: Dtype::F16, .. } if overflow => {
+                assert_eq!(tensor, "w")
+            }
             CheckpointError::NotFinite { tensor, index: 1, .. } if !overflow => assert_eq!(tensor, "w"),
             other => panic!("{value}: {other}"),
         }
@@ -124,7 +130,10 @@ fn nothing_is_overwritten_unasked() {
 
     std::fs::write(output.join("thesis.txt"), "irreplaceable").unwrap();
     let error = convert(&input, &output, &over).unwrap_err();
-    assert!(matches!(&error, CheckpointError::OutputExists { foreign: Some(file), .. } if file == "thesis.txt"), "{error}");
+    assert!(
+        matches!(&error, CheckpointError::OutputExists { foreign: Some(file), .. } if file == "thesis.txt"),
+        "{error}"
+    );
     assert!(output.join("thesis.txt").exists());
 
     let file = place.path().join("file");

@@ -1,4 +1,5 @@
 //! The committed checkpoints, written by torch 2.15.0 and safetensors: every number, type and shape of every file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
@@ -80,9 +81,15 @@ fn old_names_are_renamed_and_buffers_dropped_and_both_reported() {
 #[test]
 fn views_share_a_storage_and_only_strided_ones_are_copied() {
     let weights = open_data("views.bin").unwrap().weights;
-    for (name, copied) in
-        [("whole", false), ("alias", false), ("rows", false), ("one", false), ("transposed", true), ("columns", true), ("steps", true)]
-    {
+    for (name, copied) in [
+        ("whole", false),
+        ("alias", false),
+        ("rows", false),
+        ("one", false),
+        ("transposed", true),
+        ("columns", true),
+        ("steps", true),
+    ] {
         let is_copy = matches!(weights.get(name).unwrap().bytes, std::borrow::Cow::Owned(_));
         assert_eq!(is_copy, copied, "{name}");
     }

@@ -1,4 +1,5 @@
 //! Random damage to small files: whatever the bytes, opening and reading gives values or an error, never a panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 

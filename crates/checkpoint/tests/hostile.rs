@@ -1,11 +1,14 @@
 //! Broken and malicious files. Each is an error that says what is wrong, at once, without executing or allocating much.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 
 use std::time::{Duration, Instant};
 
 use chinese_clip_checkpoint::{Checkpoint, CheckpointError};
-use common::{Pickle, claim, data, directory, open_bytes, open_data, open_dir, options, safetensors, text, torch, torch_with};
+use common::{
+    Pickle, claim, data, directory, open_bytes, open_data, open_dir, options, safetensors, text, torch, torch_with,
+};
 
 const ATTACKED: &str = "/tmp/chinese-clip-was-attacked";
 
@@ -57,9 +60,14 @@ fn safetensors_headers() {
     }
     refuses("model.safetensors", b"\x10\0\0", "truncated");
     refuses("model.safetensors", b"\x10\0\0\0\0\0\0\0", "truncated: 24 bytes expected, 8 found");
-    refuses("model.safetensors", &[b"\xff\xff\xff\xff\xff\xff\xff\x7f{".as_slice(), &[b' '; 64]].concat(), "limit of 100000000");
+    refuses(
+        "model.safetensors",
+        &[b"\xff\xff\xff\xff\xff\xff\xff\x7f{".as_slice(), &[b' '; 64]].concat(),
+        "limit of 100000000",
+    );
     refuses("model.safetensors", b"\x02\0\0\0\0\0\0\0{\xff", "invalid safetensors header");
-    let error = refuses("model.safetensors", &[b"\x05\0\0\0\0\x80\0\0{".as_slice(), &[b' '; 64]].concat(), "the header is");
+    let error =
+        refuses("model.safetensors", &[b"\x05\0\0\0\0\x80\0\0{".as_slice(), &[b' '; 64]].concat(), "the header is");
     assert!(error.hint().unwrap().contains("Limits"));
 }
 
@@ -89,7 +97,12 @@ fn code_in_a_pickle_is_named_and_not_run() {
         assert!(text.contains("system`, which is code to run"), "{file}: {text}");
         assert!(text.contains("do not load this file with torch.load"), "{file}: {text}");
     }
-    for (module, name) in [("builtins", "eval"), ("__builtin__", "getattr"), ("torch.storage", "_load_from_bytes"), ("subprocess", "Popen")] {
+    for (module, name) in [
+        ("builtins", "eval"),
+        ("__builtin__", "getattr"),
+        ("torch.storage", "_load_from_bytes"),
+        ("subprocess", "Popen"),
+    ] {
         let expected = format!("{module}.{name}`, which is code to run");
         refuses_pickle(&Pickle::new().global(module, name).stop(), &expected);
         refuses_pickle(&Pickle::new().string(module).string(name).raw(b"\x93").stop(), &expected);
@@ -100,7 +113,10 @@ fn code_in_a_pickle_is_named_and_not_run() {
 #[test]
 fn what_torch_saves_beside_state_dicts_is_explained() {
     for (file, part) in [
-        ("whole_module.bin", "asks for `torch.nn.modules.normalization.LayerNorm`, which is not part of a table of weights"),
+        (
+            "whole_module.bin",
+            "asks for `torch.nn.modules.normalization.LayerNorm`, which is not part of a table of weights",
+        ),
         ("bare_tensor.bin", "it holds a tensor, not a table of weights"),
         ("sparse.bin", "which is not part of a table of weights"),
         ("legacy.bin", "re-save it with a present-day torch"),
@@ -112,7 +128,10 @@ fn what_torch_saves_beside_state_dicts_is_explained() {
 
 #[test]
 fn tensors_that_lie_about_their_storage() {
-    assert_eq!(open_bytes("pytorch_model.bin", &claim(4, 1, &[3], &[1])).unwrap().weights.to_f32("w").unwrap(), [2.0, 3.0, 4.0]);
+    assert_eq!(
+        open_bytes("pytorch_model.bin", &claim(4, 1, &[3], &[1])).unwrap().weights.to_f32("w").unwrap(),
+        [2.0, 3.0, 4.0]
+    );
     for (count, offset, shape, strides, part) in [
         (5, 0, &[4][..], &[1][..], "should have 5 elements of F32 and has 4"),
         (1 << 40, 0, &[1 << 40], &[1], "should have 1099511627776 elements"),
@@ -197,7 +216,10 @@ fn pickles_that_are_malformed() {
         (p().raw(b"}").stop(), "the table of weights is empty"),
         (p().raw(b"}(K\x01K\x02u").stop(), "a key of the table of weights is an integer"),
         (p().raw(b"}(").string("epoch").raw(b"K\x02u").stop(), "`epoch` is an integer, not a tensor"),
-        (p().raw(b"}(").string("w").tensor(4, 0, &[4], &[1]).string("w").tensor(4, 0, &[4], &[1]).raw(b"u").stop(), "`w` occurs twice"),
+        (
+            p().raw(b"}(").string("w").tensor(4, 0, &[4], &[1]).string("w").tensor(4, 0, &[4], &[1]).raw(b"u").stop(),
+            "`w` occurs twice",
+        ),
     ] {
         refuses_pickle(&pickle, part);
     }
@@ -265,7 +287,10 @@ fn directories() {
     let dir = directory(&[("clip_cn_vit-b-16.pt", b"x"), ("model.safetensors.incomplete", b"x")]);
     let text_of = |dir: &std::path::Path| text(&open_dir(dir).unwrap_err());
     let message = text_of(dir.path());
-    assert!(message.contains("looked for model.safetensors, model.safetensors.index.json, pytorch_model.bin"), "{message}");
+    assert!(
+        message.contains("looked for model.safetensors, model.safetensors.index.json, pytorch_model.bin"),
+        "{message}"
+    );
     assert!(message.contains("the directory holds clip_cn_vit-b-16.pt, model.safetensors.incomplete"), "{message}");
 
     let weights = std::fs::read(data("f32.safetensors")).unwrap();
@@ -307,7 +332,10 @@ fn indices_of_shards() {
         (r#"{"weight_map": {"logit_scale": ".."}}"#, "not the name of a shard"),
         (r#"{"weight_map": {"logit_scale": ""}}"#, "not the name of a shard"),
         (r#"{"weight_map": {"logit_scale": "model.safetensors.index.json"}}"#, "not the name of a shard"),
-        (r#"{"weight_map": {"logit_scale": "a.safetensors", "text_projection.weight": "b.safetensors"}}"#, "occurs twice"),
+        (
+            r#"{"weight_map": {"logit_scale": "a.safetensors", "text_projection.weight": "b.safetensors"}}"#,
+            "occurs twice",
+        ),
         (r#"{"weight_map": {}}"#, "weight_map is empty"),
         (r#"{"metadata": {}}"#, "missing field `weight_map`"),
         ("[", "invalid JSON"),

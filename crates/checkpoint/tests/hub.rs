@@ -1,4 +1,5 @@
 //! The hub, played by a server on 127.0.0.1 that serves a small checkpoint and misbehaves when asked to.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 #[path = "common/server.rs"]
@@ -115,7 +116,10 @@ fn cutting(hub: Hub, faults: usize) -> impl Fn(&Request) -> Answer {
     let count = AtomicUsize::new(0);
     move |request| {
         let mut answer = hub.answer(request);
-        if request.method == "GET" && request.path.starts_with("/store/") && count.fetch_add(1, Ordering::SeqCst) < faults {
+        if request.method == "GET"
+            && request.path.starts_with("/store/")
+            && count.fetch_add(1, Ordering::SeqCst) < faults
+        {
             answer.cut = Some(300);
         }
         answer
@@ -218,7 +222,11 @@ fn access_is_explained_and_the_token_goes_to_the_hub_alone() {
     };
     let error = with(None).unwrap_err();
     assert!(matches!(error, CheckpointError::Unauthorized { status: 401, with_token: false, .. }));
-    assert!(text(&error).contains("set HF_TOKEN") && text(&error).contains("`owner/name` is not a directory here"), "{}", text(&error));
+    assert!(
+        text(&error).contains("set HF_TOKEN") && text(&error).contains("`owner/name` is not a directory here"),
+        "{}",
+        text(&error)
+    );
     let error = with(Some("hf_bad")).unwrap_err();
     assert!(matches!(error, CheckpointError::Unauthorized { status: 403, with_token: true, .. }));
     assert!(!text(&error).contains("hf_bad"), "no message repeats a token");
@@ -247,7 +255,10 @@ fn what_the_hub_does_not_have() {
     let no_weights = Hub::with(&[("config.json", b"{}")]);
     let server = Server::start(move |r| no_weights.answer(r));
     let error = open(&server, &cache).unwrap_err();
-    assert!(error.to_string().contains("has no model.safetensors, nor model.safetensors.index.json, nor pytorch_model.bin"), "{error}");
+    assert!(
+        error.to_string().contains("has no model.safetensors, nor model.safetensors.index.json, nor pytorch_model.bin"),
+        "{error}"
+    );
     assert_not_cached(&cache);
 }
 
@@ -302,8 +313,17 @@ fn answers_that_no_hub_gives() {
         (Answer::status(200).with("ETag", "\"abc\""), "it names no commit"),
         (Answer::status(200).with("ETag", "\"../../../x\"").with("X-Repo-Commit", COMMIT), "not a plain word"),
         (Answer::status(200).with("ETag", "\"abc\"").with("X-Repo-Commit", "../x"), "not a plain word"),
-        (Answer::status(200).with("ETag", "\"abc\"").with("X-Repo-Commit", COMMIT).with("X-Linked-Size", "-1"), "not a number"),
-        (Answer::status(200).with("ETag", "\"abc\"").with("X-Repo-Commit", COMMIT).with("X-Linked-Size", "99999999999"), "more than the limit"),
+        (
+            Answer::status(200).with("ETag", "\"abc\"").with("X-Repo-Commit", COMMIT).with("X-Linked-Size", "-1"),
+            "not a number",
+        ),
+        (
+            Answer::status(200)
+                .with("ETag", "\"abc\"")
+                .with("X-Repo-Commit", COMMIT)
+                .with("X-Linked-Size", "99999999999"),
+            "more than the limit",
+        ),
         (Answer::status(418), "status 418"),
     ] {
         let cache = tempfile::tempdir().unwrap();

@@ -154,7 +154,7 @@ fn is_complete(folder: &Path, limits: &Limits) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let Some(weights) = WEIGHTS.into_iter().find(|name| has(name)) else { return false };
     has(CONFIG)
-        && (!weights.ends_with(".json")
+        && (!shards::is_index(Path::new(weights))
             || shards::shard_names(&folder.join(weights), limits).is_ok_and(|names| names.iter().all(|name| has(name))))
 }
 

@@ -93,7 +93,8 @@ impl Client {
         (name, show): (&str, bool),
     ) -> Result<(), CheckpointError> {
         let failed = |source| CheckpointError::Write { path: path.into(), source };
-        let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path).map_err(failed)?;
+        let mut file =
+            File::options().create(true).truncate(false).read(true).write(true).open(path).map_err(failed)?;
         let bar = progress::bar(name, metadata.size, show);
         let (mut best, mut vain) = (0, 0);
         loop {
@@ -111,10 +112,13 @@ impl Client {
             let error = match (outcome, metadata.size) {
                 (Ok(()), Some(size)) if found == size => break,
                 (Ok(()), None) => break,
-                (Ok(()), Some(size)) => {
-                    CheckpointError::IncompleteDownload { url: url.into(), expected: size, found }
-                }
-                (Err(error @ (CheckpointError::Network { .. } | CheckpointError::Status { status: 429 | 500.., .. })), _) => error,
+                (Ok(()), Some(size)) => CheckpointError::IncompleteDownload { url: url.into(), expected: size, found },
+                (
+                    Err(
+                        error @ (CheckpointError::Network { .. } | CheckpointError::Status { status: 429 | 500.., .. }),
+                    ),
+                    _,
+                ) => error,
                 (Err(error), _) => return Err(error),
             };
             vain = if found > best { 0 } else { vain + 1 };
@@ -164,7 +168,8 @@ impl Client {
         let mut body = response.body_mut().as_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = body.read(&mut buffer).map_err(|source| CheckpointError::Network { url: url.clone(), source })?;
+            let count =
+                body.read(&mut buffer).map_err(|source| CheckpointError::Network { url: url.clone(), source })?;
             if count == 0 {
                 return Ok(());
             }
@@ -191,9 +196,13 @@ impl Client {
                 .call()
                 .map_err(|error| CheckpointError::Network { url: url.clone(), source: error.into_io() })?;
             let headers = response.headers();
-            let is_answer = start.is_none() && header(headers, "x-repo-commit").is_some() && header(headers, "x-linked-etag").is_some();
+            let is_answer = start.is_none()
+                && header(headers, "x-repo-commit").is_some()
+                && header(headers, "x-linked-etag").is_some();
             match header(headers, "location") {
-                Some(location) if response.status().is_redirection() && !is_answer => url = join(&url, location),
+                Some(location) if response.status().is_redirection() && !is_answer && location.len() < 8192 => {
+                    url = join(&url, location);
+                }
                 _ => return Ok((response, url)),
             }
         }
@@ -221,7 +230,7 @@ fn verify(file: &mut File, url: &str, etag: &str, path: &Path) -> Result<(), Che
     file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let mut hasher = Sha256::new();
     std::io::copy(file, &mut hasher).map_err(unreadable)?;
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = format!("{:x}", hasher.finalize());
     if found.eq_ignore_ascii_case(etag) {
         return Ok(());
     }
@@ -253,8 +262,18 @@ fn join(url: &str, location: &str) -> String {
         return format!("{origin}{location}");
     }
     let path = url[origin.len()..].split(['?', '#']).next().unwrap_or_default();
-    let folder = path.rfind('/').map_or("/", |at| &path[..=at]);
-    format!("{origin}{folder}{location}")
+    let (target, query) = location.split_at(location.find(['?', '#']).unwrap_or(location.len()));
+    // The last part of the path gives way to the target; `.` and `..` are resolved (RFC 3986, 5.2.4).
+    let mut parts: Vec<&str> = path.split('/').skip(1).collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("{origin}/{}{query}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -269,6 +288,8 @@ mod tests {
             ("//other/z", "https://other/z"),
             ("/api/z?q=1", "https://hub:8443/api/z?q=1"),
             ("z", "https://hub:8443/a/b/resolve/main/z"),
+            ("../../y/./z?p=..", "https://hub:8443/a/b/y/z?p=.."),
+            ("../../../../../../z", "https://hub:8443/z"),
         ] {
             assert_eq!(join(url, location), target, "{location}");
         }

@@ -12,7 +12,7 @@ mod cache;
 mod client;
 mod progress;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chinese_clip_config::Limits;
 
@@ -98,7 +98,7 @@ impl Fetch<'_> {
     /// The first kind of weight files that the repository has, with all shards.
     fn weights(&self, commit: &str) -> Result<(), CheckpointError> {
         for name in WEIGHTS {
-            let is_index = name.ends_with(".json");
+            let is_index = shards::is_index(Path::new(name));
             let cap = is_index.then_some(self.options.limits.json_bytes);
             if !self.file(commit, name, cap)? {
                 continue;
@@ -164,7 +164,11 @@ impl Fetch<'_> {
     }
 
     fn no_such_file(&self, looked_for: &[&'static str]) -> CheckpointError {
-        CheckpointError::NoSuchFile { id: self.id.into(), revision: self.revision.into(), looked_for: looked_for.to_vec() }
+        CheckpointError::NoSuchFile {
+            id: self.id.into(),
+            revision: self.revision.into(),
+            looked_for: looked_for.to_vec(),
+        }
     }
 }
 
@@ -177,7 +181,22 @@ mod tests {
         for id in ["OFA-Sys/chinese-clip-vit-base-patch16", "a/b", "a_1/b.c"] {
             assert!(is_id(id), "{id}");
         }
-        for other in ["a", "a/b/c", "/a", "a/", "./a", "../a", "a/..", "~/a", "a b/c", "a/b?c", "C:/a", "a/.hidden", "模型/a", "a--b/c"] {
+        for other in [
+            "a",
+            "a/b/c",
+            "/a",
+            "a/",
+            "./a",
+            "../a",
+            "a/..",
+            "~/a",
+            "a b/c",
+            "a/b?c",
+            "C:/a",
+            "a/.hidden",
+            "模型/a",
+            "a--b/c",
+        ] {
             assert!(!is_id(other), "{other}");
         }
     }

@@ -63,14 +63,21 @@ mod tests {
     #[test]
     fn only_exact_names_are_permitted() {
         assert_eq!(permitted("torch.HalfStorage"), Some(Global::Storage(Dtype::F16)));
-        for name in ["torch.halfstorage", "torch._utils", "collections.OrderedDict.__class__", "torch.storage._load_from_bytes", ""] {
+        for name in [
+            "torch.halfstorage",
+            "torch._utils",
+            "collections.OrderedDict.__class__",
+            "torch.storage._load_from_bytes",
+            "",
+        ] {
             assert_eq!(permitted(name), None, "{name}");
         }
     }
 
     #[test]
     fn code_is_told_from_mere_strangers() {
-        for name in ["os.system", "posix.system", "builtins.eval", "subprocess.Popen", "torch.storage._load_from_bytes"] {
+        for name in ["os.system", "posix.system", "builtins.eval", "subprocess.Popen", "torch.storage._load_from_bytes"]
+        {
             assert!(runs_code(name), "{name}");
         }
         for name in ["numpy.ndarray", "argparse.Namespace", "osmosis.system", "torch.device"] {

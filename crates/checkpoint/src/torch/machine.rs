@@ -157,7 +157,7 @@ impl<'a> Machine<'a> {
                 self.recall(key)?;
             }
             // Containers
-            b')' => self.push_sequence(Vec::new())?,
+            b')' | b']' => self.push_sequence(Vec::new())?,
             0x85..=0x87 => {
                 let items = self.pop_many(usize::from(opcode - 0x84))?;
                 self.push_sequence(items)?;
@@ -166,7 +166,6 @@ impl<'a> Machine<'a> {
                 let items = self.pop_mark()?;
                 self.push_sequence(items)?;
             }
-            b']' => self.push_sequence(Vec::new())?,
             b'a' => {
                 let item = self.pop()?;
                 self.extend_list(vec![item])?;
@@ -405,7 +404,9 @@ impl<'a> Machine<'a> {
                 self.tensors.push(TensorClaim { storage, offset, shape, strides });
                 self.push(Value::Tensor(self.tensors.len() - 1))
             }
-            (Value::Global(global), _) => Err(self.reader.fault(format!("{global:?} with arguments that do not fit it"))),
+            (Value::Global(global), _) => {
+                Err(self.reader.fault(format!("{global:?} with arguments that do not fit it")))
+            }
             (other, _) => Err(self.reader.fault(format!("a call of {}", other.kind()))),
         }
     }

@@ -68,7 +68,9 @@ impl<'a> Archive<'a> {
             let entry = zip.by_index_raw(index).map_err(zip_error)?;
             let name = entry.name().map_err(zip_error)?.into_owned();
             if entry.encrypted() || entry.compression() != CompressionMethod::Stored {
-                return Err(problem(format!("the entry {name} is compressed or encrypted; torch stores entries as they are")));
+                return Err(problem(format!(
+                    "the entry {name} is compressed or encrypted; torch stores entries as they are"
+                )));
             }
             let range = entry.data_start().and_then(|start| {
                 let start = usize::try_from(start).ok()?;

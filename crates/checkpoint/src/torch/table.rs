@@ -65,13 +65,16 @@ fn view(claim: &TensorClaim<'_>, archive: &Archive<'_>) -> Result<View, String> 
         return Err(format!("{} dimensions and {} strides", shape.len(), strides.len()));
     }
     let elements = shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n));
-    let elements = elements.filter(|&n| n <= count).ok_or_else(|| {
-        format!("shape {shape:?} has more elements than its storage data/{key}, which has {count}")
-    })?;
+    let elements = elements
+        .filter(|&n| n <= count)
+        .ok_or_else(|| format!("shape {shape:?} has more elements than its storage data/{key}, which has {count}"))?;
     if elements == 0 {
         return Ok(View { dtype, shape, span: storage.start..storage.start, strides: None });
     }
-    let last = shape.iter().zip(&strides).try_fold(offset, |last, (&n, &stride)| last.checked_add((n - 1).checked_mul(stride)?));
+    let last = shape
+        .iter()
+        .zip(&strides)
+        .try_fold(offset, |last, (&n, &stride)| last.checked_add((n - 1).checked_mul(stride)?));
     let last = last.filter(|&last| last < count).ok_or_else(|| {
         format!("offset {offset}, shape {shape:?}, strides {strides:?} lead out of its storage data/{key} of {count}")
     })?;

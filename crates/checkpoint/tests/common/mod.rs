@@ -1,5 +1,12 @@
 //! Helpers of the tests: the committed checkpoints, directories around a weight file, hand-made torch files.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses some of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses some of it"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};

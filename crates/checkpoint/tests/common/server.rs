@@ -1,5 +1,7 @@
 //! A small hub on 127.0.0.1: repositories, large files behind a redirect to a store, ranges, and faults on demand.
 
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a module of tests")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -129,7 +131,10 @@ impl Hub {
             return Answer::status(404).with("X-Error-Code", "EntryNotFound").with("X-Repo-Commit", COMMIT);
         };
         if name.ends_with(".json") || name.ends_with(".txt") {
-            return self.bytes(name, request).with("X-Repo-Commit", COMMIT).with("ETag", format!("\"{}\"", &hash(bytes)[..40]));
+            return self
+                .bytes(name, request)
+                .with("X-Repo-Commit", COMMIT)
+                .with("ETag", format!("\"{}\"", &hash(bytes)[..40]));
         }
         Answer::status(302)
             .with("X-Repo-Commit", COMMIT)
@@ -141,8 +146,10 @@ impl Hub {
     fn bytes(&self, name: &str, request: &Request) -> Answer {
         let bytes = &self.files[name];
         match request.range {
-            Some(start) if !self.no_ranges => Answer { status: 206, body: bytes[start as usize..].to_vec(), ..Answer::default() }
-                .with("Content-Range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len())),
+            Some(start) if !self.no_ranges => {
+                Answer { status: 206, body: bytes[start as usize..].to_vec(), ..Answer::default() }
+                    .with("Content-Range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len()))
+            }
             _ => Answer { status: 200, body: bytes.clone(), ..Answer::default() },
         }
     }
