@@ -1,1 +1,127 @@
-//! Placeholder
+//! What the tests share: goldens, comparison of whole tensors, and the tolerances with their reasons.
+
+use std::path::{Path, PathBuf};
+
+use chinese_clip::checkpoint::{Checkpoint, OpenOptions};
+use chinese_clip::{DType, Device};
+
+/// How far a tensor may lie from the reference's.
+#[derive(Debug, Clone, Copy)]
+pub struct Tolerance {
+    /// Absolute part.
+    pub atol: f32,
+    /// Part of the root mean square of the reference's tensor.
+    pub rtol: f32,
+    /// Least cosine of each row.
+    pub cosine: f32,
+}
+
+/// Inside the towers, by dtype.
+///
+/// f32: the reference in f32 lies up to 2e-6 of the rms from itself in f64 on the goldens; sums in another order may
+/// differ by as much again in each of a few layers. f16 keeps 11 bits, bf16 8: the bounds are a few units of the last
+/// place (1e-3, 8e-3), grown over the layers.
+pub fn tolerance(dtype: DType) -> Tolerance {
+    match dtype {
+        DType::F16 => Tolerance { atol: 1e-3, rtol: 2e-2, cosine: 0.9995 },
+        DType::BF16 => Tolerance { atol: 1e-2, rtol: 2e-1, cosine: 0.99 },
+        _ => Tolerance { atol: 1e-6, rtol: 2e-5, cosine: 0.999_999 },
+    }
+}
+
+/// The devices that the suites run on: every backend that is compiled in.
+pub fn devices() -> Vec<Device> {
+    chinese_clip::devices().iter().map(|info| chinese_clip::device(&info.name).expect("a listed device")).collect()
+}
+
+/// A file or directory under `tests/goldens`.
+pub fn golden_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens").join(name)
+}
+
+/// A golden model, opened.
+pub fn golden_checkpoint(name: &str) -> Checkpoint {
+    let path = golden_path(name);
+    Checkpoint::open(path.to_str().expect("a path in UTF-8"), &OpenOptions::isolated("unused")).expect("a golden")
+}
+
+/// Arrays of a safetensors file.
+#[derive(Debug)]
+pub struct Arrays {
+    bytes: Vec<u8>,
+}
+
+impl Arrays {
+    /// Reads `name` under `tests/goldens`.
+    pub fn golden(name: &str) -> Self {
+        Self::read(&golden_path(name))
+    }
+
+    /// Reads a file.
+    pub fn read(path: &Path) -> Self {
+        Self { bytes: std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) }
+    }
+
+    fn view<T>(&self, name: &str, convert: impl Fn(&[u8]) -> T) -> (Vec<T>, Vec<usize>) {
+        let file = safetensors::SafeTensors::deserialize(&self.bytes).expect("a safetensors file");
+        let view = file.tensor(name).unwrap_or_else(|_| panic!("no array {name}"));
+        let size = view.dtype().bitsize() / 8;
+        (view.data().chunks_exact(size).map(convert).collect(), view.shape().to_vec())
+    }
+
+    /// The names of all arrays.
+    pub fn names(&self) -> Vec<String> {
+        let file = safetensors::SafeTensors::deserialize(&self.bytes).expect("a safetensors file");
+        file.names().into_iter().map(str::to_string).collect()
+    }
+
+    /// An array of f32 and its shape.
+    pub fn f32(&self, name: &str) -> (Vec<f32>, Vec<usize>) {
+        self.view(name, |b| f32::from_le_bytes(b.try_into().expect("4 bytes")))
+    }
+
+    /// An array of i64 and its shape.
+    pub fn i64(&self, name: &str) -> (Vec<i64>, Vec<usize>) {
+        self.view(name, |b| i64::from_le_bytes(b.try_into().expect("8 bytes")))
+    }
+}
+
+/// Fails with the worst element, its place and the name of the tensor.
+pub fn assert_close(name: &str, found: &[f32], expected: &[f32], shape: &[usize], tolerance: Tolerance) {
+    assert_eq!(found.len(), expected.len(), "{name}: number of elements");
+    let mean_square = expected.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / expected.len().max(1) as f64;
+    let bound = tolerance.atol + tolerance.rtol * mean_square.sqrt() as f32;
+    let distance = |i: usize| if found[i].is_finite() { (found[i] - expected[i]).abs() } else { f32::INFINITY };
+    let worst = (0..found.len()).max_by(|a, b| distance(*a).total_cmp(&distance(*b)));
+    if let Some(worst) = worst {
+        let at = unravel(worst, shape);
+        let (f, e) = (found[worst], expected[worst]);
+        assert!(distance(worst) <= bound, "{name}{at:?}: {f} instead of {e}, off by {} > {bound}", distance(worst));
+    }
+    let width = shape.last().copied().unwrap_or(1).max(1);
+    for (row, (f, e)) in found.chunks(width).zip(expected.chunks(width)).enumerate() {
+        let cosine = cosine(f, e);
+        assert!(cosine >= f64::from(tolerance.cosine), "{name}, row {row}: cosine {cosine}");
+    }
+}
+
+fn unravel(mut index: usize, shape: &[usize]) -> Vec<usize> {
+    let mut at: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|size| {
+            let here = index % size;
+            index /= size;
+            here
+        })
+        .collect();
+    at.reverse();
+    at
+}
+
+/// The cosine of two vectors; 1 of two vectors of zeros.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if norms == 0.0 { 1.0 } else { dot(a, b) / norms }
+}

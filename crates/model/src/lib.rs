@@ -1,1 +1,47 @@
-//! Placeholder
+//! Chinese-CLIP on burn: images and Chinese texts in one embedding space.
+//!
+//! [`ChineseClip`] is the pipeline: files and strings in, embeddings, similarities and labels out.
+//! [`ChineseClipModel`] is the model alone, in the reference's terms (Hugging Face `transformers` 4.51.3,
+//! `ChineseCLIPModel`): checked batches in, tensors out.
+//!
+//! ```no_run
+//! use chinese_clip::{ChineseClip, Picture, device};
+//!
+//! let clip = ChineseClip::from_pretrained("OFA-Sys/chinese-clip-vit-base-patch16", &device("flex")?)?;
+//! let picture = Picture::open("photo.jpg", &Default::default())?;
+//! let similarity = clip.similarity(&[picture], &["杰尼龟", "妙蛙种子"])?;
+//! println!("{:?}", similarity.probabilities(0));
+//! # Ok::<(), chinese_clip::Error>(())
+//! ```
+//!
+//! Since burn 0.22 a tensor has no backend type parameter: its `Device` picks the backend at run time, and one binary runs
+//! the same model on each backend that it holds. [`device()`] makes one from its name.
+
+mod batching;
+mod demo;
+mod device;
+mod embeddings;
+mod error;
+mod load;
+mod model;
+mod pipeline;
+mod prompts;
+
+pub use burn::tensor::{DType, Device};
+pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
+pub use chinese_clip_config::{self as config, ChineseClipConfig, Limits, PreprocessorConfig};
+pub use chinese_clip_nn::{Intermediate, Recorder};
+pub use chinese_clip_preprocess::{
+    self as preprocess, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Tokenizer,
+};
+pub use chinese_clip_text_bert::{TextModel, TokenBatch};
+pub use chinese_clip_vision_vit::{PixelBatch, VisionModel, VisionOutput};
+
+pub use batching::Budget;
+pub use demo::DEMO;
+pub use device::{DeviceInfo, device, devices, dtype};
+pub use embeddings::{Embeddings, Similarity};
+pub use error::Error;
+pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
+pub use pipeline::{ChineseClip, LoadOptions, tokenizer};
+pub use prompts::{DEFAULT_TEMPLATES, Templates};

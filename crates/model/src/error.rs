@@ -1,0 +1,101 @@
+//! What can go wrong between a checkpoint and an embedding.
+
+use chinese_clip_checkpoint::CheckpointError;
+use chinese_clip_config::ConfigError;
+use chinese_clip_preprocess::PreprocessError;
+use chinese_clip_text_bert::TextError;
+use chinese_clip_vision_vit::VisionError;
+
+/// Any error of the library. [`Error::hint`] says how to mend it, where there is a way.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Weights, a directory, or the hub.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A text, a picture or a vocabulary.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// The text tower.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The image tower.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    /// A device that this build or this machine does not have.
+    #[error("no device `{name}`: {reason}")]
+    Device {
+        /// The name asked for.
+        name: String,
+        /// Why not.
+        reason: String,
+        /// How to get it.
+        hint: String,
+    },
+    /// A number format that is unknown, or that the device lacks.
+    #[error("`{dtype}` is not a dtype of {device}")]
+    Dtype {
+        /// The name asked for.
+        dtype: String,
+        /// The device.
+        device: String,
+    },
+    /// A prompt template without exactly one place for the label.
+    #[error("the template `{template}` has {found} times `{{}}`, must have it once")]
+    Template {
+        /// The template.
+        template: String,
+        /// How often `{}` stands in it.
+        found: usize,
+    },
+    /// A call with nothing to work on.
+    #[error("no {what} given")]
+    Nothing {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The loss pairs the i-th image with the i-th text.
+    #[error("{images} images and {texts} texts cannot be paired")]
+    Unpaired {
+        /// Number of images.
+        images: usize,
+        /// Number of texts.
+        texts: usize,
+    },
+    /// Vectors of different models, or of different preparation.
+    #[error("embeddings of width {left} and {right} cannot be compared")]
+    Width {
+        /// Width of the first.
+        left: usize,
+        /// Width of the second.
+        right: usize,
+    },
+    /// A backend gave back something else than numbers.
+    #[error("cannot read back a result from {device}: {reason}")]
+    ReadBack {
+        /// The device.
+        device: String,
+        /// What the backend says.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// How to mend it, where there is a way.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Checkpoint(error) => error.hint(),
+            Self::Preprocess(error) => error.hint(),
+            Self::Text(error) => error.hint(),
+            Self::Vision(error) => error.hint(),
+            Self::Device { hint, .. } => Some(hint.clone()),
+            Self::Dtype { .. } => Some("dtypes are f32, f16 and bf16; f32 runs everywhere".into()),
+            Self::Template { .. } => Some("write the label's place as `{}`: 一张{}的图片".into()),
+            _ => None,
+        }
+    }
+}

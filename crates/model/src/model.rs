@@ -1,0 +1,177 @@
+//! The joint model: both towers, their projections, and the temperature.
+//!
+//! Follows `ChineseCLIPModel` of transformers 4.51.3 (`modeling_chinese_clip.py`).
+//!
+//! Shapes: T texts, I images, E width of the shared space.
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{DType, Device, Tensor};
+use chinese_clip_checkpoint::Weights;
+use chinese_clip_config::ChineseClipConfig;
+use chinese_clip_nn::{Recorder, Rows, linear};
+use chinese_clip_text_bert::{self as text, PreparedTextModel, TextModel, TokenBatch};
+use chinese_clip_vision_vit::{self as vision, PixelBatch, PreparedVisionModel, VisionModel};
+
+use crate::{Error, load};
+
+/// The model with the checkpoint's parameters. Every intermediate can be recorded; [`prepare`](Self::prepare) makes the
+/// form that is fast.
+#[derive(Module, Debug)]
+pub struct ChineseClipModel {
+    text_model: TextModel,
+    vision_model: VisionModel,
+    text_projection: Linear,
+    visual_projection: Linear,
+    logit_scale: Param<Tensor<1>>,
+}
+
+impl ChineseClipModel {
+    /// A model of random weights, which are drawn when first read.
+    pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
+        let (text, vision) = (&config.text_config, &config.vision_config);
+        let projection = |width: usize| linear(width, config.projection_dim, false, (width as f64).powf(-0.5), device);
+        Ok(Self {
+            text_model: TextModel::init(text, device)?,
+            vision_model: VisionModel::init(vision, device),
+            text_projection: projection(text.hidden_size),
+            visual_projection: projection(vision.hidden_size),
+            logit_scale: Param::from_data([config.logit_scale_init_value as f32], device),
+        })
+    }
+
+    /// The model with the given weights in `dtype`. Every tensor is used, and none is missing.
+    pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
+        Ok(load::load(Self::init(config, device)?, weights, checkpoint_name, dtype, device)?)
+    }
+
+    /// Text features, not normalised: the projection of `[CLS]` of the last hidden state.
+    ///
+    /// # Shapes
+    /// The result: `[T, E]`.
+    pub fn get_text_features(&self, batch: &TokenBatch, recorder: &mut Recorder) -> Tensor<2> {
+        let hidden = self.text_model.forward(batch, recorder); // [T, L, D]
+        let class = Rows::Class.of(hidden).squeeze_dim(1); // [T, D]
+        recorder.record("text.features", self.text_projection.forward(class)) // [T, E]
+    }
+
+    /// Image features, not normalised.
+    ///
+    /// # Shapes
+    /// The result: `[I, E]`.
+    pub fn get_image_features(&self, batch: &PixelBatch, recorder: &mut Recorder) -> Tensor<2> {
+        let pooled = self.vision_model.forward(batch, recorder).pooler_output; // [I, W]
+        recorder.record("vision.features", self.visual_projection.forward(pooled)) // [I, E]
+    }
+
+    /// Embeddings and logits of all pairs.
+    pub fn forward(&self, texts: &TokenBatch, images: &PixelBatch, recorder: &mut Recorder) -> ModelOutput {
+        let text = self.get_text_features(texts, recorder);
+        let image = self.get_image_features(images, recorder);
+        ModelOutput::new(&text, &image, self.logit_scale.val())
+    }
+
+    /// The inference form.
+    pub fn prepare(self) -> PreparedModel {
+        PreparedModel {
+            text_model: self.text_model.prepare(),
+            vision_model: self.vision_model.prepare(),
+            text_projection: self.text_projection,
+            visual_projection: self.visual_projection,
+            logit_scale: self.logit_scale,
+        }
+    }
+}
+
+/// The checkpoint's name of the parameter at `path` in [`ChineseClipModel`].
+fn checkpoint_name(path: &str) -> String {
+    match path.split_once('.') {
+        Some(("text_model", rest)) => text::checkpoint_name(rest),
+        Some(("vision_model", rest)) => vision::checkpoint_name(rest),
+        _ => path.into(),
+    }
+}
+
+/// The model for inference; made by [`ChineseClipModel::prepare`].
+#[derive(Module, Debug)]
+pub struct PreparedModel {
+    text_model: PreparedTextModel,
+    vision_model: PreparedVisionModel,
+    text_projection: Linear,
+    visual_projection: Linear,
+    logit_scale: Param<Tensor<1>>,
+}
+
+impl PreparedModel {
+    /// Text features, not normalised.
+    ///
+    /// # Shapes
+    /// The result: `[T, E]`.
+    pub fn get_text_features(&self, batch: &TokenBatch) -> Tensor<2> {
+        self.text_projection.forward(self.text_model.forward(batch))
+    }
+
+    /// Image features, not normalised.
+    ///
+    /// # Shapes
+    /// The result: `[I, E]`.
+    pub fn get_image_features(&self, batch: &PixelBatch) -> Tensor<2> {
+        self.visual_projection.forward(self.vision_model.forward(batch))
+    }
+
+    /// Embeddings and logits of all pairs.
+    pub fn forward(&self, texts: &TokenBatch, images: &PixelBatch) -> ModelOutput {
+        let (text, image) = (self.get_text_features(texts), self.get_image_features(images));
+        ModelOutput::new(&text, &image, self.logit_scale.val())
+    }
+
+    /// The logarithm of the temperature, shape `[1]`.
+    pub fn logit_scale(&self) -> Tensor<1> {
+        self.logit_scale.val()
+    }
+}
+
+/// What a forward pass over texts and images gives, in f32.
+#[derive(Debug, Clone)]
+pub struct ModelOutput {
+    /// `[I, T]`.
+    pub logits_per_image: Tensor<2>,
+    /// `[T, I]`.
+    pub logits_per_text: Tensor<2>,
+    /// `[T, E]`, unit length.
+    pub text_embeds: Tensor<2>,
+    /// `[I, E]`, unit length.
+    pub image_embeds: Tensor<2>,
+}
+
+impl ModelOutput {
+    /// Normalises features and compares all pairs.
+    ///
+    /// # Shapes
+    /// `text_features`: `[T, E]`; `image_features`: `[I, E]`; `logit_scale`: `[1]`.
+    pub fn new(text_features: &Tensor<2>, image_features: &Tensor<2>, logit_scale: Tensor<1>) -> Self {
+        let (text_embeds, image_embeds) = (unit(text_features), unit(image_features));
+        let scale = logit_scale.cast(DType::F32).exp().unsqueeze(); // [1, 1]
+        let logits_per_text = text_embeds.clone().matmul(image_embeds.clone().transpose()) * scale; // [T, I]
+        Self { logits_per_image: logits_per_text.clone().transpose(), logits_per_text, text_embeds, image_embeds }
+    }
+
+    /// The contrastive loss of pairs, shape `[1]`: the mean of the cross-entropies over rows and columns.
+    pub fn loss(&self) -> Result<Tensor<1>, Error> {
+        let [texts, images] = self.logits_per_text.dims();
+        if texts != images {
+            return Err(Error::Unpaired { images, texts });
+        }
+        let pairs = Tensor::<2>::eye(texts, &self.logits_per_text.device());
+        let entropy = |logits: &Tensor<2>| -(log_softmax(logits.clone(), 1) * pairs.clone()).sum() / texts as f64;
+        Ok((entropy(&self.logits_per_text) + entropy(&self.logits_per_image)) / 2.0)
+    }
+}
+
+/// Rows of unit length, in f32. As in the reference there is no epsilon: a row of zeros becomes NaN.
+fn unit(features: &Tensor<2>) -> Tensor<2> {
+    let features = features.clone().cast(DType::F32);
+    let norm = features.clone().powi_scalar(2).sum_dim(1).sqrt(); // [N, 1]
+    features / norm
+}

@@ -1,0 +1,250 @@
+//! The pipeline: tokenizer, image processor and prepared model in one value that many threads may share.
+
+use burn::tensor::{DType, Device, Tensor};
+use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Vocabulary};
+use chinese_clip_config::{ChineseClipConfig, Limits};
+use chinese_clip_preprocess::{
+    Dialect, EncodeOptions, Encoding, ImageProcessor, Padding, Picture, Pixels, TextBatch, Tokenizer,
+};
+use chinese_clip_text_bert::TokenBatch;
+use chinese_clip_vision_vit::PixelBatch;
+
+use crate::batching::{image_batches, text_batches};
+use crate::{Budget, ChineseClipModel, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, demo};
+
+/// Version of everything that moves an embedding; a change of it stands in the changelog under Numerics.
+const NUMERICS: u32 = 1;
+
+/// How a model is loaded and used.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Number format of weights and activations. Logits are f32 always.
+    pub dtype: DType,
+    /// Which reference the image preparation follows.
+    pub dialect: Dialect,
+    /// The most tokens of a text; `None` is what the model has positions for.
+    pub max_length: Option<usize>,
+    /// Size of batches.
+    pub budget: Budget,
+    /// Where checkpoints come from.
+    pub open: OpenOptions,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            dtype: DType::F32,
+            dialect: Dialect::default(),
+            max_length: None,
+            budget: Budget::default(),
+            open: OpenOptions::default(),
+        }
+    }
+}
+
+/// Chinese-CLIP, ready to use: from pictures and texts to embeddings, similarities and labels.
+///
+/// It is `Send` and `Sync`; all methods take `&self`.
+#[derive(Debug)]
+pub struct ChineseClip {
+    checkpoint: Checkpoint,
+    tokenizer: Tokenizer,
+    images: ImageProcessor,
+    encode: EncodeOptions,
+    model: PreparedModel,
+    scale: f64,
+    device: Device,
+    dtype: DType,
+    budget: Budget,
+}
+
+impl ChineseClip {
+    /// Loads a directory, a model of the hub (`owner/name`), a published model by its short name (`ViT-B-16`), or the
+    /// embedded [`DEMO`], in f32.
+    pub fn from_pretrained(source: &str, device: &Device) -> Result<Self, Error> {
+        Self::from_pretrained_with(source, device, &LoadOptions::default())
+    }
+
+    /// [`from_pretrained`](Self::from_pretrained) with options.
+    pub fn from_pretrained_with(source: &str, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
+        Self::from_checkpoint(open(source, &options.open)?, device, options)
+    }
+
+    /// Loads an opened checkpoint.
+    pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
+        let limits = &options.open.limits;
+        let tokenizer = tokenizer(&checkpoint, limits)?;
+        let model = ChineseClipModel::load(&checkpoint.config, &checkpoint.weights, options.dtype, device)?.prepare();
+        let scale = f64::from(host(&model.logit_scale(), device)?.first().copied().unwrap_or_default()).exp();
+        let positions = checkpoint.config.text_config.max_position_embeddings;
+        let encode = EncodeOptions {
+            max_length: options.max_length.unwrap_or(positions).min(positions),
+            limits: limits.clone(),
+            ..EncodeOptions::default()
+        };
+        let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect).with_limits(limits.clone());
+        let (device, dtype, budget) = (device.clone(), options.dtype, options.budget);
+        Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget })
+    }
+
+    /// Where the model came from, its files and its notes.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &ChineseClipConfig {
+        &self.checkpoint.config
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The image processor.
+    pub fn image_processor(&self) -> &ImageProcessor {
+        &self.images
+    }
+
+    /// `exp(logit_scale)`: what a cosine is multiplied by to become a logit.
+    pub fn logit_scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// What makes an embedding comparable with another: weights, preprocessing, number format, numerics version and width,
+    /// as a hexadecimal digest. Reads all weights.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.checkpoint.weights.fingerprint());
+        let preparation = format!(
+            "{}|{:?}|{}|{:?}|{}|{}",
+            self.checkpoint.preprocessor.to_json(),
+            self.images.dialect(),
+            self.encode.max_length,
+            self.dtype,
+            NUMERICS,
+            self.config().projection_dim,
+        );
+        hasher.update(preparation.as_bytes()).finalize().to_hex().to_string()
+    }
+
+    /// Token ids of texts; an [`Encoding`] tells whether its text was cut off.
+    pub fn tokenize<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<Encoding>, Error> {
+        Ok(self.tokenizer.encode_batch(texts, &self.encode)?)
+    }
+
+    /// Embeddings of texts, unit length, in the order of the texts. Longer texts than the model takes are cut off;
+    /// [`tokenize`](Self::tokenize) tells which.
+    pub fn encode_texts<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Embeddings, Error> {
+        Ok(self.text_features(&self.tokenize(texts)?)?.into_unit())
+    }
+
+    /// Embeddings of pictures, unit length, in the order of the pictures.
+    pub fn encode_images(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
+        Ok(self.image_features(pictures)?.into_unit())
+    }
+
+    /// Features of tokenised texts as `get_text_features` gives them: not normalised.
+    pub fn text_features(&self, encodings: &[Encoding]) -> Result<Embeddings, Error> {
+        let lengths: Vec<usize> = encodings.iter().map(|encoding| encoding.ids.len()).collect();
+        let width = self.config().projection_dim;
+        let mut values = vec![0.0; encodings.len() * width];
+        for batch in text_batches(&lengths, self.budget.tokens) {
+            let texts: Vec<Encoding> = batch.iter().map(|&i| encodings[i].clone()).collect();
+            let padded = self.tokenizer.pad(&texts, Padding::Longest)?;
+            let features = host(&self.model.get_text_features(&self.token_batch(&padded)?), &self.device)?;
+            for (&i, row) in batch.iter().zip(features.chunks_exact(width)) {
+                values[i * width..(i + 1) * width].copy_from_slice(row);
+            }
+        }
+        Ok(Embeddings::new(values, width))
+    }
+
+    /// Features of pictures as `get_image_features` gives them: not normalised.
+    pub fn image_features(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
+        let size = self.config().vision_config.image_size;
+        let batches = image_batches(pictures.len(), size * size, self.budget.pixels);
+        let parts = batches.map(|range| self.pixel_features(self.images.process(&pictures[range])?));
+        Ok(Embeddings::concat(parts.collect::<Result<_, Error>>()?, self.config().projection_dim))
+    }
+
+    /// Features of prepared pixels, in one batch: not normalised.
+    pub fn pixel_features(&self, pixels: Pixels) -> Result<Embeddings, Error> {
+        let batch = PixelBatch::new(pixels.data, pixels.shape, &self.config().vision_config, &self.device)?;
+        let features = host(&self.model.get_image_features(&batch), &self.device)?;
+        Ok(Embeddings::new(features, self.config().projection_dim))
+    }
+
+    /// Logits and probabilities of every picture against every text.
+    pub fn similarity<T: AsRef<str> + Sync>(&self, pictures: &[Picture], texts: &[T]) -> Result<Similarity, Error> {
+        self.compare(&self.encode_images(pictures)?, &self.encode_texts(texts)?)
+    }
+
+    /// Logits and probabilities of every picture against every label, put into `templates`.
+    pub fn classify<T: AsRef<str>>(
+        &self,
+        pictures: &[Picture],
+        labels: &[T],
+        templates: &Templates,
+    ) -> Result<Similarity, Error> {
+        self.compare(&self.encode_images(pictures)?, &self.encode_labels(labels, templates)?)
+    }
+
+    /// One embedding of unit length for each label: the direction of the mean over its prompts.
+    pub fn encode_labels<T: AsRef<str>>(&self, labels: &[T], templates: &Templates) -> Result<Embeddings, Error> {
+        let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
+        let embeddings = self.encode_texts(&prompts)?;
+        let width = embeddings.width();
+        let of_label = embeddings.values().chunks_exact(prompts.len() / labels.len().max(1) * width);
+        let parts = of_label.filter_map(|part| Embeddings::new(part.to_vec(), width).mean_direction()).collect();
+        Ok(Embeddings::concat(parts, width))
+    }
+
+    /// Logits and probabilities of embeddings of unit length.
+    pub fn compare(&self, images: &Embeddings, texts: &Embeddings) -> Result<Similarity, Error> {
+        for (embeddings, what) in [(images, "images"), (texts, "texts")] {
+            if embeddings.is_empty() {
+                return Err(Error::Nothing { what });
+            }
+        }
+        Similarity::new(images, texts, self.scale)
+    }
+
+    fn token_batch(&self, padded: &TextBatch) -> Result<TokenBatch, Error> {
+        let (ids, mask) = (&padded.input_ids, Some(padded.attention_mask.as_slice()));
+        Ok(TokenBatch::new(ids, mask, padded.shape, &self.config().text_config, &self.device)?)
+    }
+}
+
+/// Opens a checkpoint by the names that [`ChineseClip::from_pretrained`] takes.
+pub(crate) fn open(source: &str, options: &OpenOptions) -> Result<Checkpoint, Error> {
+    if source == DEMO { demo::checkpoint() } else { Ok(Checkpoint::open(source, options)?) }
+}
+
+/// The tokenizer of a checkpoint; the published vocabulary where it has none.
+pub fn tokenizer(checkpoint: &Checkpoint, limits: &Limits) -> Result<Tokenizer, Error> {
+    Ok(match &checkpoint.vocabulary {
+        Vocabulary::BuiltIn => Tokenizer::builtin()?,
+        Vocabulary::VocabTxt(path) => Tokenizer::from_vocab(path, limits)?,
+        Vocabulary::TokenizerJson(path) => Tokenizer::from_tokenizer_json(path, limits)?,
+    })
+}
+
+/// The values of a tensor in f32.
+fn host<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Result<Vec<f32>, Error> {
+    let data = tensor.clone().cast(DType::F32).into_data();
+    data.try_to_vec::<f32>()
+        .map_err(|error| Error::ReadBack { device: format!("{device:?}"), reason: format!("{error:?}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_instance_serves_many_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<ChineseClip>();
+    }
+}

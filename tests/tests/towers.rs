@@ -1,0 +1,120 @@
+//! Both towers against the reference, layer by layer, on every device and in every dtype it has.
+
+use std::collections::HashMap;
+
+use chinese_clip::{ChineseClipModel, DType, Device, Intermediate, PixelBatch, Recorder, TokenBatch};
+use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, golden_checkpoint, tolerance};
+
+const MODELS: [&str; 4] = ["small", "heads", "odd", "one"];
+const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+fn cases() -> Vec<(&'static str, Device, DType)> {
+    let mut cases = Vec::new();
+    for device in devices() {
+        for dtype in DTYPES.into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
+            cases.extend(MODELS.map(|model| (model, device.clone(), dtype)));
+        }
+    }
+    cases
+}
+
+struct Golden {
+    arrays: Arrays,
+    model: ChineseClipModel,
+    texts: TokenBatch,
+    images: PixelBatch,
+    dtype: DType,
+}
+
+impl Golden {
+    fn load(name: &str, device: &Device, dtype: DType) -> Self {
+        let checkpoint = golden_checkpoint(name);
+        let config = &checkpoint.config;
+        let arrays = Arrays::golden(&format!("{name}/golden.safetensors"));
+        let model = ChineseClipModel::load(config, &checkpoint.weights, dtype, device).unwrap();
+        let (ids, shape) = arrays.i64("input_ids");
+        let (mask, _) = arrays.i64("attention_mask");
+        let shape = [shape[0], shape[1]];
+        let texts = TokenBatch::new(&ids, Some(&mask), shape, &config.text_config, device).unwrap();
+        let (pixels, shape) = arrays.f32("pixel_values");
+        let shape = shape.try_into().unwrap();
+        let images = PixelBatch::new(pixels, shape, &config.vision_config, device).unwrap();
+        Self { arrays, model, texts, images, dtype }
+    }
+
+    fn close(&self, name: &str, found: &[f32]) {
+        let (expected, shape) = self.arrays.f32(name);
+        assert_close(&format!("{name} in {:?}", self.dtype), found, &expected, &shape, tolerance(self.dtype));
+    }
+}
+
+fn values<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
+    tensor.cast(DType::F32).into_data().try_to_vec().unwrap()
+}
+
+#[test]
+fn every_layer_equals_the_reference() {
+    for (name, device, dtype) in cases() {
+        let golden = Golden::load(name, &device, dtype);
+        let mut recorder = Recorder::on();
+        golden.model.forward(&golden.texts, &golden.images, &mut recorder);
+        let kept: HashMap<String, Intermediate> =
+            recorder.into_kept().into_iter().map(|kept| (kept.name.clone(), kept)).collect();
+        let expected = golden.arrays.names();
+        let mut expected: Vec<&String> =
+            expected.iter().filter(|name| name.starts_with("text.") || name.starts_with("vision.")).collect();
+        expected.sort();
+        let mut found: Vec<&String> = kept.keys().collect();
+        found.sort();
+        assert_eq!(found, expected, "names of intermediates of {name}");
+        for name in expected {
+            golden.close(name, &values(kept[name].flat()));
+        }
+    }
+}
+
+#[test]
+fn outputs_equal_the_reference() {
+    for (name, device, dtype) in cases() {
+        let golden = Golden::load(name, &device, dtype);
+        let output = golden.model.forward(&golden.texts, &golden.images, &mut Recorder::off());
+        golden.close("logits_per_image", &values(output.logits_per_image.clone()));
+        golden.close("logits_per_text", &values(output.logits_per_text.clone()));
+        golden.close("loss", &values(output.loss().unwrap()));
+        golden.close("text_embeds", &values(output.text_embeds));
+        golden.close("image_embeds", &values(output.image_embeds));
+    }
+}
+
+#[test]
+fn segments_equal_the_reference() {
+    for (name, device, dtype) in cases() {
+        let golden = Golden::load(name, &device, dtype);
+        let config = golden_checkpoint(name).config.text_config;
+        let (ids, shape) = golden.arrays.i64("input_ids");
+        let (types, _) = golden.arrays.i64("segments.token_type_ids");
+        let batch = TokenBatch::new(&ids, None, [shape[0], shape[1]], &config, &device).unwrap();
+        let batch = batch.with_token_type_ids(&types, &config).unwrap();
+        let canonical = golden.model.get_text_features(&batch, &mut Recorder::off());
+        golden.close("segments.text.features", &values(canonical));
+        golden.close("segments.text.features", &values(golden.model.clone().prepare().get_text_features(&batch)));
+    }
+}
+
+#[test]
+fn prepared_form_equals_the_canonical_one() {
+    for (name, device, dtype) in cases() {
+        let golden = Golden::load(name, &device, dtype);
+        let canonical = golden.model.forward(&golden.texts, &golden.images, &mut Recorder::off());
+        let prepared = golden.model.clone().prepare();
+        golden.close("text.features", &values(prepared.get_text_features(&golden.texts)));
+        golden.close("vision.features", &values(prepared.get_image_features(&golden.images)));
+        let output = prepared.forward(&golden.texts, &golden.images);
+        let (expected, found) = (canonical.logits_per_image, output.logits_per_image);
+        let shape = expected.dims();
+        // logits are up to exp(3) = 20 times a cosine
+        let base = tolerance(dtype);
+        let bound = Tolerance { atol: 20.0 * base.atol, ..base };
+        assert_close(name, &values(found), &values(expected), &shape, bound);
+    }
+}
