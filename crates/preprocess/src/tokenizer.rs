@@ -4,7 +4,7 @@
 //! `convert_slow_tokenizer.py`, transformers 4.51.3 with tokenizers 0.21.4), over the `tokenizers` crate.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chinese_clip_config::Limits;
 use rayon::prelude::*;
@@ -20,6 +20,19 @@ use crate::vocabulary::{self, Vocabulary};
 use crate::{EncodeOptions, Encoding, Overlong, Padding, PreprocessError, TextBatch};
 
 /// Turns Chinese text into the ids that the text tower reads. Cheap to clone; serves many threads.
+///
+/// As in the reference, special tokens are recognised in a text too: `"[SEP]"` becomes one id.
+///
+/// ```
+/// use chinese_clip_preprocess::{EncodeOptions, Padding, Tokenizer};
+///
+/// let tokenizer = Tokenizer::builtin()?;
+/// let encodings = tokenizer.encode_batch(&["杰尼龟", "一只猫"], &EncodeOptions::default())?;
+/// let batch = tokenizer.pad(&encodings, Padding::Longest)?;
+/// assert_eq!(batch.shape, [2, 5]);
+/// assert_eq!(batch.input_ids[..5], [101, 3345, 2225, 7991, 102]);
+/// # Ok::<(), chinese_clip_preprocess::PreprocessError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     pub(crate) inner: Arc<Inner>,
@@ -29,19 +42,26 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// The vocabulary of the published checkpoints, 21128 tokens.
+    /// The vocabulary of the published checkpoints, 21128 tokens. It is parsed once in a process.
     pub fn builtin() -> Result<Self, PreprocessError> {
-        Self::from_vocabulary(vocabulary::parse(vocabulary::BUILTIN)?)
+        static PARSED: OnceLock<Tokenizer> = OnceLock::new();
+        if let Some(parsed) = PARSED.get() {
+            return Ok(parsed.clone());
+        }
+        let tokenizer = Self::from_vocabulary(vocabulary::parse(vocabulary::BUILTIN)?)?;
+        Ok(PARSED.get_or_init(|| tokenizer).clone())
     }
 
-    /// From a `vocab.txt`: one token a line.
+    /// From a `vocab.txt`: one token a line. Text is lower-cased and split as by a `BertTokenizerFast` with its defaults, which
+    /// are those of the published checkpoints.
     pub fn from_vocab(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, PreprocessError> {
         let path = path.as_ref();
         let text = vocabulary::read(path, limits.vocabulary_bytes)?;
         vocabulary::parse(&text).and_then(Self::from_vocabulary).map_err(|error| error.in_vocabulary(path))
     }
 
-    /// From a `tokenizer.json`.
+    /// From a `tokenizer.json`. Its own truncation and padding are put aside: [`EncodeOptions`] and [`Padding`] decide. It must
+    /// have the special tokens of BERT and put `[CLS]` before and `[SEP]` after a text.
     pub fn from_tokenizer_json(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, PreprocessError> {
         let path = path.as_ref();
         let text = vocabulary::read(path, limits.vocabulary_bytes)?;

@@ -1,5 +1,7 @@
 //! Bad vocabularies, bad `tokenizer.json` files and bad requests: each a clear error, none a panic.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -35,7 +37,8 @@ fn message(result: Result<Tokenizer, PreprocessError>) -> String {
     let mut message = error.to_string();
     let mut cause: &dyn Error = &error;
     while let Some(next) = cause.source() {
-        message += &format!(": {next}");
+        message.push_str(": ");
+        message.push_str(&next.to_string());
         cause = next;
     }
     match message.find(std::path::MAIN_SEPARATOR) {
@@ -150,7 +153,8 @@ fn malformed_tokenizer_json() {
 
 #[test]
 fn tokenizer_json_that_is_not_one_of_this_model() {
-    let cases: [(&str, Box<dyn FnOnce(&mut Value)>, &str); 9] = [
+    type Change = Box<dyn FnOnce(&mut Value)>;
+    let cases: [(&str, Change, &str); 9] = [
         ("no post-processor", Box::new(|v| v["post_processor"] = Value::Null), "makes [] of an empty text"),
         (
             "[SEP] first",
@@ -238,7 +242,7 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
             pointers(inner, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
         }),
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(i, inner)| pointers(inner, &format!("{at}/{i}"), found))
+            list.iter().enumerate().for_each(|(i, inner)| pointers(inner, &format!("{at}/{i}"), found));
         }
         _ => {}
     }

@@ -120,8 +120,7 @@ impl ImageProcessor {
     /// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.
     fn resized_size(&self, config: &PreprocessorConfig, picture: &Picture) -> (usize, usize) {
         let turned = self.dialect == Dialect::Hf && picture.orientation().swaps_axes();
-        let (width, height) =
-            if turned { (picture.height, picture.width) } else { (picture.width, picture.height) };
+        let (width, height) = if turned { (picture.height, picture.width) } else { (picture.width, picture.height) };
         if !config.do_resize {
             return (width, height);
         }

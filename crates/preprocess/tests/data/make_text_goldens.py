@@ -67,7 +67,8 @@ def texts(tokenizer, inputs):
 
 def odd_ids(tokenizer):
     """Lists of ids that stress decoding: contractions, punctuation, pieces at the start, special tokens, unknown ids."""
-    by_words = ["do not , i ' m ? it ' s n't ! 've 're . ' ' \" '", "##a ##b . ##c do not", ". , ' s 's 'm n't", "a . b . c , d ! e ?"]
+    by_words = ["do not , i ' m ? it ' s n't ! 've 're . ' ' \" '", "##a ##b . ##c do not", ". , ' s 's 'm n't",
+                "it ' ##s i ' ##m we ' ##ve you ' ##re do n ' ##t", "a . ' ' ##s , ##s ? ##n ! ' s", "a . b . c , d ! e ?"]
     lists = [[tokenizer.convert_tokens_to_ids(word) for word in words.split()] for words in by_words]
     lists += [[], [0], [101, 102], [102, 101, 0, 100, 103], [872, 21128, 1962], [30000, 4294967295], [1, 99, 103, 872, 103]]
     rng = random.Random(2)

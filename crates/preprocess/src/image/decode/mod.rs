@@ -3,12 +3,15 @@
 //! PNG, GIF and JPEG go to the decoders that `image` itself uses, because `image` expands palettes and converts CMYK; the rest goes through
 //! `image`. The size is checked before pixels are allocated.
 
+mod bmp;
 mod gif;
 #[cfg_attr(feature = "libjpeg-turbo", path = "jpeg_turbo.rs")]
 mod jpeg;
 mod other;
 mod png;
 mod sniff;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chinese_clip_config::Limits;
 use image::ImageFormat;
@@ -19,12 +22,19 @@ use crate::PreprocessError;
 /// Decodes the first frame.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, PreprocessError> {
     let format = sniff::format(bytes)?;
-    match format {
+    let by_format = || match format {
         ImageFormat::Png => png::decode(bytes, limits),
         ImageFormat::Gif => gif::decode(bytes, limits),
         ImageFormat::Jpeg => jpeg::decode(bytes, limits),
+        ImageFormat::Bmp => match bmp::decode(bytes, limits)? {
+            Some(picture) => Ok(picture),
+            None => other::decode(bytes, format, limits),
+        },
         _ => other::decode(bytes, format, limits),
-    }
+    };
+    // The decoders are other people's code and have been seen to panic on damaged files; nothing of theirs outlives the call.
+    catch_unwind(AssertUnwindSafe(by_format))
+        .unwrap_or_else(|_| Err(failed(other::name(format), "the decoder panicked")))
 }
 
 /// Width and height as numbers that are safe to allocate for.
@@ -39,10 +49,7 @@ fn checked_size(width: u32, height: u32, limits: &Limits) -> Result<(usize, usiz
     Ok((width as usize, height as usize))
 }
 
-fn failed(
-    format: &'static str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> PreprocessError {
+fn failed(format: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PreprocessError {
     PreprocessError::DecodePicture { format, source: source.into() }
 }
 
@@ -53,4 +60,13 @@ fn palette(colors: &[u8]) -> Box<[[u8; 3]; 256]> {
         *entry = *color;
     }
     palette
+}
+
+/// Samples of `bits` bits, packed from the high end and padded to bytes at the end of a row, times `scale`: `[H, W]`.
+fn unpack(rows: &[u8], width: usize, bits: usize, scale: u8) -> Vec<u8> {
+    let mask = u8::MAX >> (8 - bits);
+    let row = |row: &[u8]| -> Vec<u8> {
+        (0..width).map(|x| ((row[x * bits / 8] >> (8 - bits - x * bits % 8)) & mask) * scale).collect()
+    };
+    rows.chunks_exact((width * bits).div_ceil(8)).flat_map(row).collect()
 }

@@ -1,4 +1,4 @@
-//! BMP, WebP, TIFF, PNM, TGA, ICO, QOI and HDR, through the `image` crate.
+//! Other BMP, WebP, TIFF, PNM, TGA, ICO, QOI and HDR, through the `image` crate.
 //!
 //! 16-bit colour: of TIFF and PNM the high byte, as Pillow takes it. differs: HDR, which Pillow cannot read, is clipped to 0..=1 and scaled to bytes.
 //! Shapes: H, W rows and columns; C channels.
@@ -6,31 +6,19 @@
 use std::io::Cursor;
 
 use chinese_clip_config::Limits;
-use image::codecs::bmp::BmpDecoder;
-use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
 
 use super::super::orientation::{self, Orientation};
-use super::{Picture, PreprocessError, Samples, checked_size, failed, palette};
+use super::{Picture, PreprocessError, Samples, checked_size, failed};
 
 pub(super) fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Picture, PreprocessError> {
     let name = name(format);
     let failed = |source| failed(name, source);
-    if format == ImageFormat::Bmp {
-        let mut decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(failed)?;
-        decoder.set_indexed_color(decoder.get_palette().is_some());
-        let colors = decoder.get_palette().map(<[_]>::to_vec);
-        return read(decoder, name, colors, limits);
-    }
     let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;
-    read(decoder, name, None, limits)
+    read(decoder, name, limits)
 }
 
-fn read(
-    mut decoder: impl ImageDecoder,
-    name: &'static str,
-    colors: Option<Vec<[u8; 3]>>,
-    limits: &Limits,
-) -> Result<Picture, PreprocessError> {
+fn read(mut decoder: impl ImageDecoder, name: &'static str, limits: &Limits) -> Result<Picture, PreprocessError> {
     let failed = |source| failed(name, source);
     let (width, height) = checked_size(decoder.dimensions().0, decoder.dimensions().1, limits)?;
     let mut bounds = image::Limits::no_limits();
@@ -40,28 +28,23 @@ fn read(
     let exif = decoder.exif_metadata().ok().flatten();
     let xmp = decoder.xmp_metadata().ok().flatten();
     let orientation = match decoder.orientation() {
-        Ok(found) if found != image::metadata::Orientation::NoTransforms => Orientation::from_exif(found.to_exif().into()),
+        Ok(found) if found != image::metadata::Orientation::NoTransforms => {
+            Orientation::from_exif(found.to_exif().into())
+        }
         _ => orientation::of(exif.as_deref(), xmp.as_deref()),
     };
     let bilevel = decoder.original_color_type() == ExtendedColorType::L1;
-    let color = decoder.color_type();
-    let samples = if let (ColorType::L8, Some(colors)) = (color, colors) {
-        let mut indices = vec![0; width * height];
-        decoder.read_image(&mut indices).map_err(failed)?;
-        with_palette(indices, &colors)
-    } else {
-        match DynamicImage::from_decoder(decoder).map_err(failed)? {
-            DynamicImage::ImageLuma8(pixels) if bilevel => Samples::Bilevel(pixels.into_raw()),
-            DynamicImage::ImageLuma8(pixels) => Samples::Grey(pixels.into_raw()),
-            DynamicImage::ImageLumaA8(pixels) => Samples::GreyAlpha(pixels.into_raw()),
-            DynamicImage::ImageRgb8(pixels) => Samples::Rgb(pixels.into_raw()),
-            DynamicImage::ImageRgba8(pixels) => Samples::Rgba(pixels.into_raw()),
-            DynamicImage::ImageLuma16(pixels) => Samples::Grey16(pixels.into_raw()),
-            DynamicImage::ImageLumaA16(pixels) => Samples::GreyAlpha(high_bytes(&pixels)),
-            DynamicImage::ImageRgb16(pixels) => Samples::Rgb(high_bytes(&pixels)),
-            DynamicImage::ImageRgba16(pixels) => Samples::Rgba(high_bytes(&pixels)),
-            float => Samples::Rgb(float.into_rgb8().into_raw()),
-        }
+    let samples = match DynamicImage::from_decoder(decoder).map_err(failed)? {
+        DynamicImage::ImageLuma8(pixels) if bilevel => Samples::Bilevel(pixels.into_raw()),
+        DynamicImage::ImageLuma8(pixels) => Samples::Grey(pixels.into_raw()),
+        DynamicImage::ImageLumaA8(pixels) => Samples::GreyAlpha(pixels.into_raw()),
+        DynamicImage::ImageRgb8(pixels) => Samples::Rgb(pixels.into_raw()),
+        DynamicImage::ImageRgba8(pixels) => Samples::Rgba(pixels.into_raw()),
+        DynamicImage::ImageLuma16(pixels) => Samples::Grey16(pixels.into_raw()),
+        DynamicImage::ImageLumaA16(pixels) => Samples::GreyAlpha(high_bytes(&pixels)),
+        DynamicImage::ImageRgb16(pixels) => Samples::Rgb(high_bytes(&pixels)),
+        DynamicImage::ImageRgba16(pixels) => Samples::Rgba(high_bytes(&pixels)),
+        float => Samples::Rgb(float.into_rgb8().into_raw()),
     };
     Ok(Picture { width, height, samples, orientation })
 }
@@ -70,22 +53,11 @@ fn high_bytes(values: &[u16]) -> Vec<u8> {
     values.iter().map(|value| (value >> 8) as u8).collect()
 }
 
-/// A palette that only counts the greys up is none: `PIL/BmpImagePlugin.py`.
-fn with_palette(mut indices: Vec<u8>, colors: &[[u8; 3]]) -> Samples {
-    if *colors == [[0; 3], [255; 3]] {
-        for index in &mut indices {
-            *index = if *index == 0 { 0 } else { 255 };
-        }
-        return Samples::Bilevel(indices);
-    }
-    if colors.iter().zip(0_u8..).all(|(color, grey)| *color == [grey; 3]) {
-        return Samples::Grey(indices);
-    }
-    Samples::Palette { indices, colors: palette(colors.as_flattened()) }
-}
-
-fn name(format: ImageFormat) -> &'static str {
+pub(super) fn name(format: ImageFormat) -> &'static str {
     match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Jpeg => "JPEG",
         ImageFormat::Bmp => "BMP",
         ImageFormat::WebP => "WebP",
         ImageFormat::Tiff => "TIFF",

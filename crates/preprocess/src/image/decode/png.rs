@@ -10,7 +10,7 @@ use chinese_clip_config::Limits;
 use png::{BitDepth, ColorType, Transformations};
 
 use super::super::orientation;
-use super::{Picture, PreprocessError, Samples, checked_size, failed, palette};
+use super::{Picture, PreprocessError, Samples, checked_size, failed, palette, unpack};
 
 const FORMAT: &str = "PNG";
 
@@ -56,13 +56,4 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
     let xmp = info.utf8_text.iter().find(|chunk| chunk.keyword == "XML:com.adobe.xmp").and_then(|c| c.get_text().ok());
     let orientation = orientation::of(info.exif_metadata.as_deref(), xmp.as_deref().map(str::as_bytes));
     Ok(Picture { width, height, samples, orientation })
-}
-
-/// Samples of `bits` bits, packed from the high end and padded to bytes at the end of a row, times `scale`: `[H, W]`.
-fn unpack(rows: &[u8], width: usize, bits: usize, scale: u8) -> Vec<u8> {
-    let mask = (1_u8 << bits) - 1;
-    let row = |row: &[u8]| -> Vec<u8> {
-        (0..width).map(|x| ((row[x * bits / 8] >> (8 - bits - x * bits % 8)) & mask) * scale).collect()
-    };
-    rows.chunks_exact((width * bits).div_ceil(8)).flat_map(row).collect()
 }

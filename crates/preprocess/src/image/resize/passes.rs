@@ -98,8 +98,7 @@ fn block<const C: usize, const L: usize>(lanes: [&[u8]; ROWS], weights: &Expande
         let steps = &weights.steps[start..end];
         let window = lanes.map(|row| row[first..first + steps.len() * STEP].as_chunks::<STEP>().0);
         let mut sums = [[0_i32; STEP]; ROWS];
-        for (((step, a), (b, c)), d) in
-            steps.iter().zip(window[0]).zip(window[1].iter().zip(window[2])).zip(window[3])
+        for (((step, a), (b, c)), d) in steps.iter().zip(window[0]).zip(window[1].iter().zip(window[2])).zip(window[3])
         {
             for i in 0..STEP {
                 sums[0][i] += i32::from(a[i]) * step[i];

@@ -61,9 +61,7 @@ impl Weights<f64> {
             let last = ((center + support + 0.5) as usize).min(from);
             let start = weights.values.len();
             let inverse = 1.0 / stretch;
-            weights.values.extend(
-                (first..last).map(|x| evaluate(filter, (x as f64 - center + 0.5) * inverse)),
-            );
+            weights.values.extend((first..last).map(|x| evaluate(filter, (x as f64 - center + 0.5) * inverse)));
             let sum: f64 = weights.values[start..].iter().sum();
             if sum != 0.0 {
                 weights.values[start..].iter_mut().for_each(|w| *w /= sum);
@@ -77,7 +75,8 @@ impl Weights<f64> {
     /// Rounded to fixed point, away from zero at one half.
     pub(super) fn fixed(self) -> Weights<i32> {
         let one = f64::from(1 << PRECISION_BITS);
-        let values = self.values.iter().map(|w| (if *w < 0.0 { w * one - 0.5 } else { w * one + 0.5 }) as i32).collect();
+        let values =
+            self.values.iter().map(|w| (if *w < 0.0 { w * one - 0.5 } else { w * one + 0.5 }) as i32).collect();
         Weights { first: self.first, end: self.end, values }
     }
 }
