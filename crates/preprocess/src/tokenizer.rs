@@ -85,10 +85,7 @@ impl Tokenizer {
             .filter(|token| vocabulary.contains_key(*token))
             .map(|token| AddedToken::from(token, true))
             .collect();
-        let model = WordPiece::builder()
-            .vocab(vocabulary)
-            .build()
-            .map_err(build)?;
+        let model = WordPiece::builder().vocab(vocabulary).build().map_err(build)?;
         let mut inner = Inner::new(model);
         inner
             .with_normalizer(Some(BertNormalizer::default()))
@@ -157,9 +154,7 @@ impl Tokenizer {
         encoded
             .into_iter()
             .enumerate()
-            .map(|(index, result)| {
-                result.map_err(|source| PreprocessError::InText { index, source: Box::new(source) })
-            })
+            .map(|(index, result)| result.map_err(|source| PreprocessError::InText { index, source: Box::new(source) }))
             .collect()
     }
 
