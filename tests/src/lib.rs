@@ -16,16 +16,16 @@ pub struct Tolerance {
     pub cosine: f32,
 }
 
-/// Inside the towers, by dtype.
+/// Inside the towers, by dtype: about twice the distance of the reference in that dtype from itself in a wider one, since
+/// sums in another order may differ by as much again.
 ///
-/// f32: the reference in f32 lies up to 2e-6 of the rms from itself in f64 on the goldens; sums in another order may
-/// differ by as much again in each of a few layers. f16 keeps 11 bits, bf16 8: the bounds are a few units of the last
-/// place (1e-3, 8e-3), grown over the layers.
+/// Measured on these goldens, worst over all intermediates, as a part of their rms, with the least cosine of a row:
+/// f32 against f64 1.8e-5; f16 against f32 2.7e-2, 0.99994; bf16 against f32 1.7e-1, 0.9959.
 pub fn tolerance(dtype: DType) -> Tolerance {
     match dtype {
-        DType::F16 => Tolerance { atol: 1e-3, rtol: 2e-2, cosine: 0.9995 },
-        DType::BF16 => Tolerance { atol: 1e-2, rtol: 2e-1, cosine: 0.99 },
-        _ => Tolerance { atol: 1e-6, rtol: 2e-5, cosine: 0.999_999 },
+        DType::F16 => Tolerance { atol: 1e-3, rtol: 5e-2, cosine: 0.9998 },
+        DType::BF16 => Tolerance { atol: 1e-2, rtol: 3.5e-1, cosine: 0.99 },
+        _ => Tolerance { atol: 1e-6, rtol: 4e-5, cosine: 0.999_999 },
     }
 }
 

@@ -12,7 +12,9 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    pub(crate) fn new(values: Vec<f32>, width: usize) -> Self {
+    /// Vectors of `width` out of row-major values; a rest that does not fill a vector is dropped.
+    pub fn new(mut values: Vec<f32>, width: usize) -> Self {
+        values.truncate(values.len() / width.max(1) * width);
         Self { values, width }
     }
 
@@ -28,7 +30,7 @@ impl Embeddings {
 
     /// N.
     pub fn len(&self) -> usize {
-        self.values.len() / self.width
+        self.values.len() / self.width.max(1)
     }
 
     /// Whether there is no vector.
@@ -38,13 +40,13 @@ impl Embeddings {
 
     /// The vectors, one by one.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        self.values.chunks_exact(self.width)
+        self.values.chunks_exact(self.width.max(1))
     }
 
     /// Scales every vector to unit length. There is no epsilon, as in the reference: a vector of zeros becomes NaN.
     #[must_use]
     pub fn into_unit(mut self) -> Self {
-        for row in self.values.chunks_exact_mut(self.width) {
+        for row in self.values.chunks_exact_mut(self.width.max(1)) {
             let norm = dot(row, row).sqrt();
             row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
         }

@@ -43,5 +43,5 @@ pub use device::{DeviceInfo, device, devices, dtype};
 pub use embeddings::{Embeddings, Similarity};
 pub use error::Error;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
-pub use pipeline::{ChineseClip, LoadOptions, tokenizer};
+pub use pipeline::{ChineseClip, LoadOptions, open, tokenizer};
 pub use prompts::{DEFAULT_TEMPLATES, Templates};

@@ -218,7 +218,7 @@ impl ChineseClip {
 }
 
 /// Opens a checkpoint by the names that [`ChineseClip::from_pretrained`] takes.
-pub(crate) fn open(source: &str, options: &OpenOptions) -> Result<Checkpoint, Error> {
+pub fn open(source: &str, options: &OpenOptions) -> Result<Checkpoint, Error> {
     if source == DEMO { demo::checkpoint() } else { Ok(Checkpoint::open(source, options)?) }
 }
 

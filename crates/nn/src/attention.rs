@@ -32,18 +32,19 @@ impl Attention {
     }
 
     /// # Shapes
-    /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]`, added to the scores; the result: `[B, L, D]`.
+    /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]` in f32, added to the scores; the result: `[B, L, D]`.
     pub fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, recorder: &mut Recorder) -> Tensor<3> {
         let q = split_heads(self.query.forward(x.clone()), self.heads); // [B, H, L, E]
         let k = split_heads(self.key.forward(x.clone()), self.heads); // [B, H, L, E]
         let v = split_heads(self.value.forward(x), self.heads); // [B, H, L, E]
         let scale = (q.dims()[3] as f64).sqrt();
-        let scores = q.matmul(k.transpose()) / scale; // [B, H, L, L]
+        let dtype = q.dtype();
+        let scores = (q.matmul(k.transpose()) / scale).cast(DType::F32); // [B, H, L, L]
         let scores = match bias {
             Some(bias) => scores + bias,
             None => scores,
         };
-        let probabilities = recorder.record("attention.probabilities", softmax(scores, 3));
+        let probabilities = recorder.record("attention.probabilities", softmax(scores, 3).cast(dtype));
         let context = recorder.record("attention.context", merge_heads(probabilities.matmul(v))); // [B, L, D]
         recorder.record("attention.output", self.output.forward(context))
     }
@@ -54,17 +55,16 @@ impl Attention {
     }
 }
 
-/// The bias that keeps attention away from padding.
+/// The bias that keeps attention away from padding, in f32.
 ///
 /// # Shapes
-/// `padding`: `[B, L]`, 1 at padding and 0 elsewhere; the result: `[B, 1, L, L]` in `dtype`.
+/// `padding`: `[B, L]`, 1 at padding and 0 elsewhere; the result: `[B, 1, L, L]`.
 ///
-/// Half of the lowest finite value of `dtype`: a sum with a score stays finite, and a row that is masked everywhere
-/// comes out uniform, as in the reference.
-pub fn mask_bias(padding: Tensor<2>, dtype: DType) -> Tensor<4> {
-    let lowest = dtype.finfo().map_or(f64::from(f32::MIN), |info| info.min);
+/// Half of the lowest finite f32: a sum with a score stays finite, and a row that is masked everywhere comes out uniform,
+/// as in the reference. No half-precision number does both, so scores meet their bias in f32.
+pub fn mask_bias(padding: Tensor<2>) -> Tensor<4> {
     let [b, l] = padding.dims();
-    (padding.cast(dtype) * (lowest / 2.0)).reshape([b, 1, 1, l]).expand([b, 1, l, l])
+    (padding * (f32::MIN / 2.0)).reshape([b, 1, 1, l]).expand([b, 1, l, l])
 }
 
 /// `[B, L, D]` to `[B, H, L, D / H]`.

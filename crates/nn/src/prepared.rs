@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::module::{attention, linear};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Tensor, s};
+use burn::tensor::{DType, Tensor, s};
 
 use crate::Attention;
 use crate::attention::{merge_heads, split_heads};
@@ -58,7 +58,7 @@ impl From<Attention> for PreparedAttention {
 
 impl PreparedAttention {
     /// # Shapes
-    /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]`; the result: `[B, Q, D]`.
+    /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]` in f32; the result: `[B, Q, D]`.
     pub fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
         let d = x.dims()[2];
         let (q, k, v) = match rows {
@@ -76,9 +76,11 @@ impl PreparedAttention {
             Rows::All => bias,
             Rows::Class => bias.narrow(2, 0, 1), // [B, 1, 1, L]
         });
-        let [q, k, v] = [q, k, v].map(|x| split_heads(x, self.heads));
+        let dtype = q.dtype();
+        let wide = if bias.is_some() { DType::F32 } else { dtype }; // see `mask_bias`
+        let [q, k, v] = [q, k, v].map(|x| split_heads(x, self.heads).cast(wide));
         let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
-        let context = merge_heads(attention(q, k, v, None, bias, options)); // [B, Q, D]
+        let context = merge_heads(attention(q, k, v, None, bias, options)).cast(dtype); // [B, Q, D]
         self.output.forward(context)
     }
 

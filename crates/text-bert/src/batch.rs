@@ -57,9 +57,9 @@ impl TokenBatch {
         self.ids.dims()
     }
 
-    /// The bias of attention scores, `[B, 1, L, L]`; `None` where nothing is masked.
-    pub(crate) fn bias(&self, dtype: DType) -> Option<Tensor<4>> {
-        self.padding.clone().map(|padding| mask_bias(padding, dtype))
+    /// The bias of attention scores, `[B, 1, L, L]` in f32; `None` where nothing is masked.
+    pub(crate) fn bias(&self) -> Option<Tensor<4>> {
+        self.padding.clone().map(mask_bias)
     }
 }
 
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_mask_of_ones_needs_no_bias() {
-        assert!(batch(&[1, 2], Some(&[1, 1]), [1, 2]).unwrap().bias(DType::F32).is_none());
-        let bias = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().bias(DType::F32).unwrap();
+        assert!(batch(&[1, 2], Some(&[1, 1]), [1, 2]).unwrap().bias().is_none());
+        let bias = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().bias().unwrap();
         assert_eq!(bias.dims(), [1, 1, 2, 2]);
     }
 }

@@ -43,7 +43,7 @@ impl TextModel {
     pub fn forward(&self, batch: &TokenBatch, recorder: &mut Recorder) -> Tensor<3> {
         recorder.scope("text", |recorder| {
             let x = recorder.record("embeddings", self.embeddings.forward(batch)); // [B, L, D]
-            let bias = batch.bias(x.dtype());
+            let bias = batch.bias();
             self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
                 recorder.scope(format_args!("layer.{i}"), |recorder| layer.forward(x, bias.clone(), recorder))
             })

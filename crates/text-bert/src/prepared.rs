@@ -31,7 +31,7 @@ impl PreparedTextModel {
     /// The result: `[B, D]`.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
         let x = self.embeddings.forward(batch); // [B, L, D]
-        let bias = batch.bias(x.dtype());
+        let bias = batch.bias();
         let last = self.layers.len().saturating_sub(1);
         let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
             let rows = if i == last { Rows::Class } else { Rows::All };
