@@ -57,6 +57,11 @@ pub struct Report {
 /// `output` exists and is not empty (unless `overwrite` is set and it holds nothing but a converted checkpoint), a value is not
 /// finite or does not fit the new type, or writing fails; then nothing is left at `output`.
 pub fn convert(input: &Checkpoint, output: &Path, options: &ConvertOptions) -> Result<Report, CheckpointError> {
+    if let Some(dtype) = options.dtype
+        && !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+    {
+        return Err(CheckpointError::NotWritable { dtype });
+    }
     let replace = check_target(input, output, options.overwrite)?;
     let parent = match output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -193,9 +198,9 @@ fn config_json(input: &Checkpoint, dtype: Dtype) -> String {
 fn target(found: Dtype, wanted: Option<Dtype>) -> Dtype {
     match (found, wanted) {
         (found, _) if !found.is_float() => found,
-        (_, Some(wanted)) if wanted != Dtype::F64 => wanted,
-        (Dtype::F64, _) => Dtype::F32,
-        (found, _) => found,
+        (_, Some(wanted)) => wanted,
+        (Dtype::F64, None) => Dtype::F32,
+        (found, None) => found,
     }
 }
 

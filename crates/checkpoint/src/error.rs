@@ -143,6 +143,9 @@ pub enum CheckpointError {
     /// A download whose SHA-256 is not the announced one. It was deleted.
     #[error("{url}: the file is damaged (SHA-256 {found}, announced {expected}); the download was deleted")]
     DamagedDownload { /** What was asked for. */ url: String, /** Hash that the hub announces. */ expected: String, /** Hash of what arrived. */ found: String },
+    /// A type that weights are not written in.
+    #[error("weights are not written as {dtype}")]
+    NotWritable { /** What was asked for. */ dtype: Dtype },
     /// The place to write to is taken.
     #[error("{} exists and is not empty", path.display())]
     OutputExists { /** The directory. */ path: PathBuf, /** A file in it that no converted checkpoint has, so that overwriting is refused. */ foreign: Option<String> },
@@ -208,6 +211,7 @@ impl CheckpointError {
             }
             Self::DamagedDownload { .. } => "try again; if it happens again, the mirror or a proxy changes the file",
             Self::Response { .. } => "HF_ENDPOINT must name a hub or a mirror of it",
+            Self::NotWritable { .. } => "the types are f32, f16 and bf16",
             Self::OutputExists { foreign: Some(file), .. } => {
                 return Some(format!("`{file}` is not a file of a converted checkpoint; choose another directory"));
             }

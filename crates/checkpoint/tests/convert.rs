@@ -102,13 +102,25 @@ fn values_that_do_not_fit_leave_nothing_behind() {
         let error = convert(&input, &output, &ConvertOptions { dtype, ..ConvertOptions::default() }).unwrap_err();
         match error {
             CheckpointError::Overflow { tensor, index: 1, dtype: Dtype::F16, .. } if overflow => {
-                assert_eq!(tensor, "w")
+                assert_eq!(tensor, "w");
             }
             CheckpointError::NotFinite { tensor, index: 1, .. } if !overflow => assert_eq!(tensor, "w"),
             other => panic!("{value}: {other}"),
         }
         assert!(names(place.path()).is_empty(), "{:?}", names(place.path()));
     }
+}
+
+#[test]
+fn only_floats_of_up_to_32_bits_are_written() {
+    let place = tempfile::tempdir().unwrap();
+    let input = open_data("f32.bin").unwrap();
+    for dtype in [Dtype::F64, Dtype::I64, Dtype::Bool] {
+        let options = ConvertOptions { dtype: Some(dtype), ..ConvertOptions::default() };
+        let error = convert(&input, &place.path().join("out"), &options).unwrap_err();
+        assert!(matches!(error, CheckpointError::NotWritable { .. }), "{error}");
+    }
+    assert!(names(place.path()).is_empty());
 }
 
 #[test]

@@ -59,6 +59,8 @@ impl Repository {
     /// Notes that the revision is this commit. Done last, when every file is there.
     pub(super) fn record(&self, commit: &str) -> Result<(), CheckpointError> {
         match self.reference() {
+            // A cache that cannot be written to is fine as long as there is nothing to write.
+            Some(path) if std::fs::read_to_string(&path).is_ok_and(|known| known.trim() == commit) => Ok(()),
             Some(path) if !self.pinned() => {
                 let folder = path.parent().unwrap_or(&self.folder);
                 std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
@@ -122,8 +124,11 @@ impl Repository {
         std::fs::create_dir_all(&self.locks).map_err(|e| failed(&self.locks, e))?;
         let path = self.locks.join(format!("{etag}.lock"));
         let file = File::options().create(true).append(true).open(&path).map_err(|e| failed(&path, e))?;
-        file.lock().map_err(|e| failed(&path, e))?;
-        Ok(file)
+        match file.lock() {
+            // Some network file systems have no locks. Then two downloads may do the work twice.
+            Err(error) if error.kind() != std::io::ErrorKind::Unsupported => Err(failed(&path, error)),
+            _ => Ok(file),
+        }
     }
 
     /// Makes the file of a snapshot: a link to the contents.
@@ -131,10 +136,11 @@ impl Repository {
         let path = self.snapshot(commit).join(name);
         let folder = self.snapshot(commit);
         std::fs::create_dir_all(&folder).map_err(|e| failed(&folder, e))?;
-        if path.symlink_metadata().is_ok() {
-            std::fs::remove_file(&path).map_err(|e| failed(&path, e))?;
-        }
-        symlink(etag, &self.blob(etag), &path).map_err(|e| failed(&path, e))
+        // Made beside and renamed, so that nobody sees the name gone.
+        let guard = tempfile::tempdir_in(&folder).map_err(|e| failed(&folder, e))?;
+        let new = guard.path().join(name);
+        symlink(etag, &self.blob(etag), &new).map_err(|e| failed(&path, e))?;
+        std::fs::rename(&new, &path).map_err(|e| failed(&path, e))
     }
 }
 

@@ -143,6 +143,9 @@ impl Fetch<'_> {
             return Err(CheckpointError::TooLarge { path: name.into(), what: "its size", found, limit });
         }
         let _guard = self.repository.lock(&metadata.etag)?;
+        if self.repository.lookup(commit, name) == Link::Present {
+            return Ok(()); // somebody else was faster
+        }
         if !self.repository.has_blob(&metadata.etag, metadata.size) {
             let incomplete = self.repository.incomplete(&metadata.etag)?;
             let url = self.url(commit, name);

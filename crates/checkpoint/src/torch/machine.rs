@@ -3,8 +3,8 @@
 //! A pickle is a program for a stack machine (CPython, `Lib/pickletools.py`). This one knows the opcodes of protocols 0 to 5
 //! that pickles of checkpoints consist of. Where Python would import and call, it looks the name up in the list of
 //! [`globals`](super::globals) and gives the call its fixed meaning, or stops. Values are small and copied; containers lie in
-//! an arena, so neither nesting nor shared references cost anything to read, walk or free. Each value that is pushed or
-//! memorised counts towards a limit.
+//! an arena, so neither nesting nor shared references cost anything to read, walk or free. The number of opcodes is limited,
+//! and with it everything else: none of them makes more than one value.
 
 use std::collections::HashMap;
 
@@ -97,6 +97,7 @@ pub(super) fn run(bytes: &[u8], limit: usize) -> Result<Object<'_>, Fault> {
             let root = machine.pop()?;
             return Ok(Object { root, dicts: machine.dicts, tensors: machine.tensors });
         }
+        machine.spend()?;
         machine.step(opcode).map_err(|fault| Fault { offset: start, ..fault })?;
     }
 }
@@ -126,13 +127,10 @@ impl<'a> Machine<'a> {
             }
             0x95 => drop(self.reader.array::<8>()?),
             // The stack
-            b'(' => {
-                self.spend()?;
-                self.marks.push(self.stack.len());
-            }
+            b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
             b'1' => drop(self.pop_mark()?),
-            b'2' => self.push(self.top()?)?,
+            b'2' => self.push(self.top()?),
             // The memo
             b'p' => self.memorise_at_line()?,
             b'q' => {
@@ -157,14 +155,14 @@ impl<'a> Machine<'a> {
                 self.recall(key)?;
             }
             // Containers
-            b')' | b']' => self.push_sequence(Vec::new())?,
+            b')' | b']' => self.push_sequence(Vec::new()),
             0x85..=0x87 => {
                 let items = self.pop_many(usize::from(opcode - 0x84))?;
-                self.push_sequence(items)?;
+                self.push_sequence(items);
             }
             b't' | b'l' => {
                 let items = self.pop_mark()?;
-                self.push_sequence(items)?;
+                self.push_sequence(items);
             }
             b'a' => {
                 let item = self.pop()?;
@@ -174,10 +172,10 @@ impl<'a> Machine<'a> {
                 let items = self.pop_mark()?;
                 self.extend_list(items)?;
             }
-            b'}' => self.push_dict(Vec::new())?,
+            b'}' => self.push_dict(Vec::new()),
             b'd' => {
                 let pairs = self.pop_pairs()?;
-                self.push_dict(pairs)?;
+                self.push_dict(pairs);
             }
             b's' => {
                 let items = self.pop_many(2)?;
@@ -269,7 +267,8 @@ impl<'a> Machine<'a> {
             }
             _ => return Err(self.unknown(opcode)),
         };
-        self.push(value)
+        self.push(value);
+        Ok(())
     }
 
     fn unknown(&self, opcode: u8) -> Fault {
@@ -286,10 +285,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn push(&mut self, value: Value<'a>) -> Result<(), Fault> {
-        self.spend()?;
+    fn push(&mut self, value: Value<'a>) {
         self.stack.push(value);
-        Ok(())
     }
 
     /// Values above the last mark; those below belong to what encloses it.
@@ -338,7 +335,6 @@ impl<'a> Machine<'a> {
     }
 
     fn memorise(&mut self, key: u32) -> Result<(), Fault> {
-        self.spend()?;
         let value = self.top()?;
         self.memo.insert(key, value);
         Ok(())
@@ -346,17 +342,18 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, key: u32) -> Result<(), Fault> {
         let value = self.memo.get(&key).copied();
-        self.push(value.ok_or_else(|| self.reader.fault(format!("nothing is memorised as {key}")))?)
+        self.push(value.ok_or_else(|| self.reader.fault(format!("nothing is memorised as {key}")))?);
+        Ok(())
     }
 
-    fn push_sequence(&mut self, items: Vec<Value<'a>>) -> Result<(), Fault> {
+    fn push_sequence(&mut self, items: Vec<Value<'a>>) {
         self.sequences.push(items);
-        self.push(Value::Sequence(self.sequences.len() - 1))
+        self.push(Value::Sequence(self.sequences.len() - 1));
     }
 
-    fn push_dict(&mut self, pairs: Vec<(Value<'a>, Value<'a>)>) -> Result<(), Fault> {
+    fn push_dict(&mut self, pairs: Vec<(Value<'a>, Value<'a>)>) {
         self.dicts.push(pairs);
-        self.push(Value::Dict(self.dicts.len() - 1))
+        self.push(Value::Dict(self.dicts.len() - 1));
     }
 
     fn extend_list(&mut self, items: Vec<Value<'a>>) -> Result<(), Fault> {
@@ -383,7 +380,8 @@ impl<'a> Machine<'a> {
 
     fn push_global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
         let global = self.global(module, name)?;
-        self.push(Value::Global(global))
+        self.push(Value::Global(global));
+        Ok(())
     }
 
     /// REDUCE and NEWOBJ: what a call of a permitted global gives.
@@ -402,13 +400,14 @@ impl<'a> Machine<'a> {
             ) => {
                 let (shape, strides) = (self.integers(shape)?, self.integers(strides)?);
                 self.tensors.push(TensorClaim { storage, offset, shape, strides });
-                self.push(Value::Tensor(self.tensors.len() - 1))
+                self.push(Value::Tensor(self.tensors.len() - 1));
             }
             (Value::Global(global), _) => {
-                Err(self.reader.fault(format!("{global:?} with arguments that do not fit it")))
+                return Err(self.reader.fault(format!("{global:?} with arguments that do not fit it")));
             }
-            (other, _) => Err(self.reader.fault(format!("a call of {}", other.kind()))),
+            (other, _) => return Err(self.reader.fault(format!("a call of {}", other.kind()))),
         }
+        Ok(())
     }
 
     fn integers(&self, sequence: usize) -> Result<Vec<i64>, Fault> {
@@ -440,7 +439,8 @@ impl<'a> Machine<'a> {
                 Value::Str(_),
                 Value::Int(count),
             ] => self.push(Value::Storage(Storage { key, dtype, count })),
-            _ => Err(self.reader.fault("a persistent id that is not torch's")),
+            _ => return Err(self.reader.fault("a persistent id that is not torch's")),
         }
+        Ok(())
     }
 }

@@ -131,7 +131,7 @@ enum FaultKind {
     Invalid(Cow<'static, str>),
     /// It names a global that is not on the list.
     Global(String),
-    /// It builds more values than allowed.
+    /// It has more opcodes than it may build values.
     Nodes(usize),
 }
 
@@ -148,7 +148,7 @@ impl Fault {
             }
             FaultKind::Nodes(limit) => CheckpointError::TooLarge {
                 path,
-                what: "the number of values in the pickle",
+                what: "the number of opcodes in the pickle",
                 found: limit as u64 + 1,
                 limit: limit as u64,
             },

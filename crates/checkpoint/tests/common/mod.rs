@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
     dead_code,
     unreachable_pub,
     reason = "each test file uses some of it"
@@ -64,11 +65,11 @@ pub fn text(error: &CheckpointError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        text += &format!(": {inner}");
+        text = format!("{text}: {inner}");
         cause = inner.source();
     }
     if let Some(hint) = error.hint() {
-        text += &format!("\nhint: {hint}");
+        text = format!("{text}\nhint: {hint}");
     }
     text
 }

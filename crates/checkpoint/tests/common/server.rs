@@ -1,6 +1,12 @@
 //! A small hub on 127.0.0.1: repositories, large files behind a redirect to a store, ranges, and faults on demand.
 
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "a module of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::format_push_string,
+    unreachable_pub,
+    reason = "a module of tests"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -156,5 +162,5 @@ impl Hub {
 }
 
 pub fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
