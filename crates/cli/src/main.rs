@@ -1,1 +1,47 @@
-fn main() {}
+//! The command `chinese-clip`: images and Chinese texts in, similarities, labels and embeddings out.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 ran but some inputs failed, 2 could
+//! not run, 130 interrupted with valid files left behind. A closed pipe counts as done.
+
+mod args;
+mod commands;
+mod error;
+mod inputs;
+mod loading;
+mod messages;
+mod output;
+mod pictures;
+mod signals;
+mod vectors;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::error::CliError;
+
+/// Large temporaries come and go with every layer; this allocator keeps their pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How a command that could run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    SomeFailed,
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    match commands::run(Cli::parse().command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            messages::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}

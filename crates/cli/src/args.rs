@@ -1,0 +1,312 @@
+//! The command line. What `--help` says is written here.
+
+use std::path::PathBuf;
+
+use chinese_clip::Dialect;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  chinese-clip similarity photo.jpg --text 杰尼龟 妙蛙种子 --model OFA-Sys/chinese-clip-vit-base-patch16
+  chinese-clip classify *.jpg --labels 猫 狗 鸟 --top 1 --model ViT-B-16
+  chinese-clip embed photos/ --texts captions.txt --format npy -o vectors.npy --model path/to/checkpoint
+
+Exit codes: 0 done; 1 ran, but some inputs failed; 2 could not run; 130 interrupted.";
+
+/// Chinese-CLIP: how well images and Chinese texts match
+#[derive(Debug, Parser)]
+#[command(name = "chinese-clip", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare each image with all texts: logits and probabilities
+    Similarity(SimilarityArgs),
+    /// Say which label fits each image best
+    Classify(ClassifyArgs),
+    /// Write embeddings of images and texts
+    Embed(EmbedArgs),
+    /// Show the token ids of texts
+    Tokenize(TokenizeArgs),
+    /// Write the pixel values that the image tower reads
+    Preprocess(PreprocessArgs),
+    /// Describe a checkpoint: sizes, files, provenance, fingerprint
+    Info(InfoArgs),
+    /// List the devices of this build
+    Devices(DevicesArgs),
+}
+
+/// Which checkpoint.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct SourceArgs {
+    /// Directory, hub id (owner/name), published name (ViT-B-16, …), or `demo`, the built-in demonstration model [default: demo]
+    #[arg(long, env = "CHINESE_CLIP_MODEL", value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+/// How the hub is asked.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct HubArgs {
+    /// Branch, tag, commit or refs/pr/N on the hub
+    #[arg(long, value_name = "REV")]
+    pub(crate) revision: Option<String>,
+    /// Do not ask the hub; take what its cache has
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// How a model runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Where it runs; `chinese-clip devices` lists what this build has
+    #[arg(long, env = "CHINESE_CLIP_DEVICE", default_value = "flex", value_name = "DEVICE")]
+    pub(crate) device: String,
+    /// Number format of weights and activations: f32, f16 or bf16
+    #[arg(long, default_value = "f32", value_name = "DTYPE")]
+    pub(crate) dtype: String,
+    #[command(flatten)]
+    pub(crate) length: LengthArgs,
+    #[command(flatten)]
+    pub(crate) dialect: DialectArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct LengthArgs {
+    /// The most tokens of a text, [CLS] and [SEP] included; the rest is cut off [default: the model's positions]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) max_length: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct DialectArgs {
+    /// Whose image preparation is followed
+    #[arg(long, value_enum, default_value_t = DialectName::Hf)]
+    pub(crate) dialect: DialectName,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum DialectName {
+    /// Hugging Face transformers
+    #[value(name = "hf")]
+    Hf,
+    /// OFA-Sys cn_clip
+    #[value(name = "cn_clip")]
+    CnClip,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Hf => Self::Hf,
+            DialectName::CnClip => Self::CnClip,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TextArgs {
+    /// A text; several may follow
+    #[arg(long, value_name = "TEXT", num_args = 1..)]
+    pub(crate) text: Vec<String>,
+    /// File of texts, one a line, in UTF-8; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) texts: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chinese-clip similarity photo.jpg --text 杰尼龟 --text 妙蛙种子 --model OFA-Sys/chinese-clip-vit-base-patch16
+  chinese-clip similarity a.jpg b.jpg --texts captions.txt --json | jq '.images[].scores[0]'
+  curl -s https://example.com/cat.jpg | chinese-clip similarity - --text 一只猫 一只狗")]
+pub(crate) struct SimilarityArgs {
+    /// Images; `-` is standard input
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// JSON for programs: everything in the order given
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chinese-clip classify photo.jpg --labels 猫 狗 鸟 --model ViT-B-16
+  chinese-clip classify *.jpg --labels-file labels.txt --top 5 --json --model path/to/checkpoint
+  chinese-clip classify photo.jpg --labels 猫 狗 --template '一张{}的照片' '{}的特写'")]
+pub(crate) struct ClassifyArgs {
+    /// Images; `-` is standard input
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Labels
+    #[arg(long, value_name = "LABEL", num_args = 1..)]
+    pub(crate) labels: Vec<String>,
+    /// File of labels, one a line, in UTF-8; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels_file: Option<PathBuf>,
+    /// Sentences with `{}` in the place of the label; a label's embedding is the mean over them [default: {} 一张{}的图片 一张{}的照片]
+    #[arg(long, value_name = "TEMPLATE", num_args = 1..)]
+    pub(crate) template: Vec<String>,
+    /// Show the best K labels only
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) top: Option<u32>,
+    /// JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A second run with the same -o goes on where the first stopped: what is in the file is not embedded again.
+Beside FILE stands FILE.meta.json, which says what model made the vectors, and for npy FILE.rows.jsonl, which names the rows.
+
+Examples:
+  chinese-clip embed photo.jpg --text 一只猫
+  chinese-clip embed photos/ --texts captions.txt -o vectors.jsonl --model OFA-Sys/chinese-clip-vit-base-patch16
+  chinese-clip embed photos/ -o vectors.parquet --model ViT-B-16")]
+pub(crate) struct EmbedArgs {
+    /// Images, and directories that are searched for images; `-` is standard input
+    #[arg(value_name = "IMAGE|DIR")]
+    pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// Format of the output [default: by the name of FILE, else jsonl]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// File to write or to go on with; `-` is standard output (jsonl only) [default: -]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Leave the vectors as the model gives them instead of scaling them to unit length
+    #[arg(long)]
+    pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+/// Formats of embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A JSON object a line: kind, source, embedding
+    Jsonl,
+    /// NumPy array [N, E] of f32
+    Npy,
+    /// Table of kind, source, embedding
+    Parquet,
+}
+
+impl Format {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Npy => "npy",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of the model only the vocabulary is read, but a model of the hub is fetched whole.
+
+Examples:
+  chinese-clip tokenize --text 一只猫
+  chinese-clip tokenize --texts captions.txt --max-length 52 --json --model path/to/checkpoint")]
+pub(crate) struct TokenizeArgs {
+    #[command(flatten)]
+    pub(crate) texts: TextArgs,
+    /// JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) length: LengthArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of the model only preprocessor_config.json is read, but a model of the hub is fetched whole.
+
+Examples:
+  chinese-clip preprocess photo.jpg -o pixels.npy --model ViT-B-16
+  chinese-clip preprocess a.png b.png -o pixels.npy --dialect cn_clip")]
+pub(crate) struct PreprocessArgs {
+    /// Images; `-` is standard input
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// NumPy file to write: [N, 3, H, W] of f32
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) dialect: DialectArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chinese-clip info demo
+  chinese-clip info OFA-Sys/chinese-clip-vit-base-patch16 --offline --json")]
+pub(crate) struct InfoArgs {
+    /// Directory, hub id (owner/name), published name (ViT-B-16, …), or `demo`
+    pub(crate) model: String,
+    /// JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chinese-clip devices
+  chinese-clip similarity photo.jpg --text 一只猫 一只狗 --device flex")]
+pub(crate) struct DevicesArgs {
+    /// JSON for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_ends_with_examples() {
+        let mut top = Cli::command();
+        let names: Vec<String> = top.get_subcommands().map(|c| c.get_name().to_string()).collect();
+        assert!(top.render_help().to_string().contains("Examples:\n  chinese-clip "));
+        for name in names {
+            let help = top.find_subcommand_mut(&name).unwrap().render_help().to_string();
+            let examples = help.split("Examples:\n").nth(1).unwrap_or_else(|| panic!("{name}"));
+            assert!(examples.contains(&format!("chinese-clip {name}")), "{name}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! stub
+use crate::{Outcome, error::CliError};
+pub(super) fn run(_: crate::args::EmbedArgs) -> Result<Outcome, CliError> {
+    Ok(Outcome::Done)
+}

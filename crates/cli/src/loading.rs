@@ -1,0 +1,72 @@
+//! From the command line to a model, and what has to be said about it.
+
+use chinese_clip::{Checkpoint, ChineseClip, DEMO, LoadOptions, OpenOptions, device, dtype};
+use serde::Serialize;
+
+use crate::args::{HubArgs, LengthArgs, ModelArgs, SourceArgs};
+use crate::error::CliError;
+use crate::messages::note;
+
+/// A model, with what the output says of it.
+pub(crate) struct Loaded {
+    pub(crate) clip: ChineseClip,
+    pub(crate) about: About,
+}
+
+/// The head of every JSON result.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct About {
+    pub(crate) model: String,
+    pub(crate) device: String,
+    pub(crate) dtype: String,
+}
+
+/// How checkpoints are opened.
+pub(crate) fn open_options(hub: &HubArgs) -> OpenOptions {
+    let mut options = OpenOptions::from_env();
+    options.revision.clone_from(&hub.revision);
+    options.offline |= hub.offline;
+    options.progress = true;
+    options
+}
+
+/// Opens the checkpoint that was named, or the demonstration model.
+pub(crate) fn open(source: &SourceArgs, options: &OpenOptions) -> Result<Checkpoint, CliError> {
+    let name = source.model.as_deref().unwrap_or(DEMO);
+    let checkpoint = chinese_clip::open(name, options)?;
+    if source.model.is_none() {
+        note(
+            "no --model given: this is `demo`, a tiny demonstration model that knows drawn shapes and a few scenes; a real one: --model OFA-Sys/chinese-clip-vit-base-patch16",
+        );
+    }
+    checkpoint.notes.iter().for_each(|text| note(text));
+    Ok(checkpoint)
+}
+
+/// The most tokens of a text; a note where the model has fewer positions than asked for.
+pub(crate) fn max_length(length: &LengthArgs, checkpoint: &Checkpoint) -> usize {
+    let positions = checkpoint.config.text_config.max_position_embeddings;
+    match length.max_length.map(|n| n as usize) {
+        Some(asked) if asked > positions => {
+            note(&format!("--max-length {asked} is more than the model has positions for; {positions} is used"));
+            positions
+        }
+        asked => asked.unwrap_or(positions),
+    }
+}
+
+/// Loads the model.
+pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
+    let device_of_name = device(&args.device)?;
+    let mut options = LoadOptions {
+        dtype: dtype(&args.dtype, &device_of_name)?,
+        dialect: args.dialect.dialect.into(),
+        open: open_options(&args.source.hub),
+        ..LoadOptions::default()
+    };
+    let checkpoint = open(&args.source, &options.open)?;
+    options.max_length = Some(max_length(&args.length, &checkpoint));
+    let about = About { model: checkpoint.source.clone(), device: args.device.clone(), dtype: args.dtype.clone() };
+    let clip = ChineseClip::from_checkpoint(checkpoint, &device_of_name, &options)?;
+    Ok(Loaded { clip, about })
+}
