@@ -1,1 +1,71 @@
-fn main() {}
+//! Workspace tasks: `cargo xtask convert | golden | parity | tidy | ci`.
+
+mod ci;
+mod convert;
+mod golden;
+mod oracle;
+mod parity;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a task may fail with; printed with its causes.
+type Failure = Box<dyn std::error::Error>;
+
+#[derive(Parser)]
+#[command(about = "Workspace tasks", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Turn a readable checkpoint into a clean directory: safetensors, config, preprocessor, vocabulary, tokenizer.json
+    Convert(convert::Convert),
+    /// Make the committed goldens again with the pinned reference, and say what changed
+    Golden(golden::Golden),
+    /// Compare a checkpoint with Hugging Face transformers on pictures and texts, and write docs/parity.md
+    Parity(parity::Parity),
+    /// Check the arrows between crates and the rules for files
+    Tidy,
+    /// Run what CI runs: format, lints, documentation links, tidy, all tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Convert(task) => task.run(),
+        Task::Golden(task) => task.run(),
+        Task::Parity(task) => task.run(),
+        Task::Tidy => check_tidy(),
+        Task::Ci => ci::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            let mut cause = failure.source();
+            while let Some(error) = cause {
+                eprintln!("caused by: {error}");
+                cause = error.source();
+            }
+            if let Some(hint) = failure.downcast_ref::<chinese_clip::Error>().and_then(chinese_clip::Error::hint) {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_tidy() -> Result<(), Failure> {
+    tidy::tidy(&root()).map_err(|faults| format!("{} faults:\n  {}", faults.len(), faults.join("\n  ")).into())
+}
+
+/// The workspace's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}

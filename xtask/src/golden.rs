@@ -1,0 +1,48 @@
+//! `cargo xtask golden`: makes the committed goldens again.
+
+use std::process::Command;
+
+use clap::Args;
+
+use crate::oracle::Oracle;
+use crate::{Failure, root};
+
+const SCRIPTS: [&str; 5] = [
+    "tests/goldens/make.py",
+    "crates/preprocess/tests/data/make_text_goldens.py",
+    "crates/preprocess/tests/data/make_image_goldens.py",
+    "crates/checkpoint/tests/data/make_checkpoints.py",
+    "crates/model/demo/golden.py",
+];
+
+/// Arguments of the task.
+#[derive(Args)]
+pub(crate) struct Golden {
+    #[command(flatten)]
+    oracle: Oracle,
+}
+
+impl Golden {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        for script in SCRIPTS {
+            eprintln!("{script}");
+            self.oracle.run(&root().join(script), &[])?;
+        }
+        let changed = Command::new("git")
+            .args(["status", "--porcelain", "--"])
+            .args(SCRIPTS.map(folder))
+            .current_dir(root())
+            .output()?;
+        let changed = String::from_utf8_lossy(&changed.stdout).into_owned();
+        if changed.is_empty() {
+            println!("the goldens are as committed");
+            Ok(())
+        } else {
+            Err(format!("these goldens changed:\n{changed}").into())
+        }
+    }
+}
+
+fn folder(script: &str) -> &str {
+    script.rsplit_once('/').map_or(script, |(folder, _)| folder)
+}
