@@ -193,10 +193,13 @@ impl ChineseClip {
 
     /// One embedding of unit length for each label: the direction of the mean over its prompts.
     pub fn encode_labels<T: AsRef<str>>(&self, labels: &[T], templates: &Templates) -> Result<Embeddings, Error> {
+        if labels.is_empty() {
+            return Err(Error::Nothing { what: "labels" });
+        }
         let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
         let embeddings = self.encode_texts(&prompts)?;
         let width = embeddings.width();
-        let of_label = embeddings.values().chunks_exact(prompts.len() / labels.len().max(1) * width);
+        let of_label = embeddings.values().chunks_exact(prompts.len() / labels.len() * width);
         let parts = of_label.filter_map(|part| Embeddings::new(part.to_vec(), width).mean_direction()).collect();
         Ok(Embeddings::concat(parts, width))
     }
