@@ -19,7 +19,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Cli;
-use crate::error::CliError;
 
 /// Large temporaries come and go with every layer; this allocator keeps their pages.
 #[global_allocator]

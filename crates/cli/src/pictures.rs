@@ -64,6 +64,8 @@ pub(crate) fn batch_size(image_size: usize) -> usize {
 pub(crate) struct Features {
     /// Index of the picture that each row belongs to.
     pub(crate) indices: Vec<usize>,
+    /// Number of pictures up to here, of those that failed as well.
+    pub(crate) end: usize,
     pub(crate) embeddings: Embeddings,
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn for_each_features(
 ) -> Result<(), CliError> {
     let size = clip.config().vision_config.image_size;
     for_each_batch(paths, clip.image_processor(), limits, batch_size(size), |batch| {
-        let (mut indices, mut data) = (Vec::new(), Vec::new());
+        let (mut indices, mut data, end) = (Vec::new(), Vec::new(), batch.indices.end);
         for (index, pixels) in batch.indices.zip(batch.pixels) {
             match pixels.and_then(|pixels| fits(pixels, size, &paths[index])) {
                 Ok(pixels) => {
@@ -93,7 +95,7 @@ pub(crate) fn for_each_features(
         } else {
             clip.pixel_features(Pixels { data, shape })?
         };
-        sink(Features { indices, embeddings })
+        sink(Features { indices, end, embeddings })
     })
 }
 

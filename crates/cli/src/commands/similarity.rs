@@ -91,7 +91,7 @@ pub(super) fn score(
         outcome = Outcome::SomeFailed;
     };
     pictures::for_each_features(clip, &chinese_clip::Limits::default(), images, failed, |features| {
-        bar.set_position(features.indices.last().map_or(bar.position(), |last| *last as u64 + 1));
+        bar.set_position(features.end as u64);
         if !features.indices.is_empty() {
             let similarity = clip.compare(&features.embeddings.into_unit(), texts)?;
             scored.extend(features.indices.iter().enumerate().map(|(row, &index)| Scored {

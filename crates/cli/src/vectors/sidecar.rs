@@ -1,0 +1,91 @@
+//! `OUT.meta.json`: which model made the vectors of `OUT`, and how.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+use crate::output::{beside, replace};
+
+/// The identity of a file of vectors.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub(crate) model: String,
+    /// Of weights, preprocessing, number format and numerics version.
+    pub(crate) fingerprint: String,
+    pub(crate) width: usize,
+    /// Whether vectors have unit length.
+    pub(crate) normalized: bool,
+    pub(crate) dtype: String,
+    pub(crate) format: String,
+    pub(crate) created_by: String,
+}
+
+impl Meta {
+    /// In what vectors of `self` and `new` differ, so that they cannot stand in one file.
+    pub(super) fn differences(&self, new: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        if self.format != new.format {
+            differences.push(format!("it is {}, not {}", self.format, new.format));
+        }
+        if self.normalized != new.normalized {
+            let name = |normalized| if normalized { "of unit length" } else { "raw" };
+            differences.push(format!("they are {}, not {}", name(self.normalized), name(new.normalized)));
+        }
+        if self.width != new.width {
+            differences.push(format!("they are {} wide, not {}", self.width, new.width));
+        }
+        if self.dtype != new.dtype {
+            differences.push(format!("they were computed in {}, not {}", self.dtype, new.dtype));
+        }
+        if self.fingerprint != new.fingerprint {
+            let mut text =
+                format!("their fingerprint is {}, not {}", short(&self.fingerprint), short(&new.fingerprint));
+            if self.model != new.model {
+                text += &format!(" (they are of the model `{}`, not `{}`)", self.model, new.model);
+            } else if self.dtype == new.dtype {
+                text += " (weights, preparation, --max-length or --dialect differ)";
+            }
+            differences.push(text);
+        }
+        differences
+    }
+}
+
+/// The first digits tell fingerprints apart.
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..16).unwrap_or(fingerprint)
+}
+
+/// Where the sidecar of an output stands.
+pub(super) fn path_of(output: &Path) -> PathBuf {
+    beside(output, ".meta.json")
+}
+
+/// An error if vectors as of `meta` must not be added to what is there.
+pub(super) fn check(output: &Path, exists: bool, meta: &Meta) -> Result<(), CliError> {
+    if !exists {
+        return Ok(());
+    }
+    let sidecar = path_of(output);
+    let text = match std::fs::read(&sidecar) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(CliError::Foreign { path: output.into(), sidecar });
+        }
+        Err(source) => return Err(CliError::Read { path: sidecar, source }),
+    };
+    let old: Meta = serde_json::from_slice(&text)
+        .map_err(|error| CliError::Damaged { path: sidecar, problem: error.to_string() })?;
+    let differences = old.differences(meta);
+    if differences.is_empty() { Ok(()) } else { Err(CliError::Differs { path: output.into(), differences }) }
+}
+
+/// Writes the sidecar of a new output.
+pub(super) fn write(output: &Path, meta: &Meta) -> Result<(), CliError> {
+    use std::io::Write;
+    let path = path_of(output);
+    let failed = |source| CliError::Write { path: path.clone(), source };
+    let text = serde_json::to_vec_pretty(meta).map_err(|error| failed(error.into()))?;
+    replace(&path, |file| file.write_all(&text).and_then(|()| file.write_all(b"\n")).map_err(failed))
+}
