@@ -48,7 +48,9 @@ impl Embeddings {
     pub fn into_unit(mut self) -> Self {
         for row in self.values.chunks_exact_mut(self.width.max(1)) {
             let norm = dot(row, row).sqrt();
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+            for value in row {
+                *value = (f64::from(*value) / norm) as f32;
+            }
         }
         self
     }

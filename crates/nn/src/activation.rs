@@ -5,6 +5,10 @@ use std::f64::consts::{FRAC_2_PI, SQRT_2};
 use burn::tensor::{Tensor, activation as burn_activation};
 use chinese_clip_config::Activation;
 
+/// The reference writes it with six digits.
+#[allow(clippy::approx_constant)]
+const LAPLACE_MEAN: f64 = 0.707_107;
+
 /// Applies `activation` to every element.
 ///
 /// # Shapes
@@ -16,7 +20,7 @@ pub fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<
         Activation::GeluFast | Activation::GeluNew | Activation::GeluPytorchTanh | Activation::GeluAccurate => {
             gelu_tanh(x)
         }
-        Activation::Laplace => ((x - 0.707_107) / (0.282_095 * SQRT_2)).erf().add_scalar(1.0) * 0.5,
+        Activation::Laplace => ((x - LAPLACE_MEAN) / (0.282_095 * SQRT_2)).erf().add_scalar(1.0) * 0.5,
         Activation::LeakyRelu => burn_activation::leaky_relu(x, 0.01),
         Activation::Linear => x,
         Activation::Mish => burn_activation::mish(x),

@@ -53,7 +53,7 @@ impl Recorder {
             return body(self);
         }
         let outer = self.scope.len();
-        self.scope += &format!("{part}.");
+        self.scope = format!("{}{part}.", self.scope);
         let result = body(self);
         self.scope.truncate(outer);
         result
