@@ -3,7 +3,7 @@
 
 #![allow(missing_docs)] // criterion's macros make public functions
 
-use chinese_clip::config::published;
+use chinese_clip::config::{PublishedModel, published};
 use chinese_clip::{ChineseClipModel, PixelBatch, TokenBatch, device, devices};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -12,7 +12,7 @@ const SIZE: &str = "ViT-B-16";
 const LENGTH: usize = 52;
 
 fn towers(c: &mut Criterion) {
-    let Some(config) = published(SIZE).and_then(|model| model.config()) else { return };
+    let Some(config) = published(SIZE).and_then(PublishedModel::config) else { return };
     for info in devices() {
         let Ok(device) = device(&info.name) else { continue };
         let Ok(model) = ChineseClipModel::init(&config, &device).map(ChineseClipModel::prepare) else { continue };

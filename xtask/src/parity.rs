@@ -204,7 +204,7 @@ fn table(name: &str, images: usize, texts: usize, rows: &[Row]) -> String {
     );
     for Row { what, found, bound, good } in rows {
         let verdict = if *good { "ok" } else { "OUT OF BOUNDS" };
-        table.push_str(&format!("| {what} | {found} | {bound} | {verdict} |\n"));
+        table += &["| ", what, " | ", found, " | ", bound, " | ", verdict, " |\n"].concat();
     }
     table
 }
