@@ -100,7 +100,7 @@ fn with_palette(mut indices: Vec<u8>, colors: &[[u8; 3]]) -> Samples {
         }
         return Samples::Bilevel(indices);
     }
-    if colors.len() != 2 && colors.iter().zip(0_u8..).all(|(color, grey)| *color == [grey; 3]) {
+    if colors.len() != 2 && colors.iter().zip(0..=u8::MAX).all(|(color, grey)| *color == [grey; 3]) {
         return Samples::Grey(indices);
     }
     Samples::Palette { indices, colors: palette(colors.as_flattened()) }

@@ -46,7 +46,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
     };
     let colors = local.or_else(|| decoder.global_palette().map(<[u8]>::to_vec)).unwrap_or_default();
     // A palette that only counts the greys up is none.
-    let grey = colors.as_chunks::<3>().0.iter().zip(0_u8..).all(|(color, grey)| *color == [grey; 3]);
+    let grey = colors.as_chunks::<3>().0.iter().zip(0..=u8::MAX).all(|(color, grey)| *color == [grey; 3]);
     let samples = if grey { Samples::Grey(indices) } else { Samples::Palette { indices, colors: palette(&colors) } };
     let orientation = orientation::of(None, decoder.xmp_metadata());
     Ok(Picture { width, height, samples, orientation })
