@@ -7,7 +7,7 @@
 
 #![expect(clippy::inline_always, reason = "only what is inlined into a dispatch is compiled for its instruction set")]
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 use super::weights::{PRECISION_BITS, Weights};
 
@@ -60,23 +60,37 @@ fn rows<const C: usize, const L: usize>(src: &[u8], width: usize, weights: &Weig
     let expanded = expand(weights, L);
     let (from, to) = (width * C, weights.len() * C);
     let mut out = vec![0; src.len() / from * to];
+    let arch = Arch::new();
     // Steps may run past the end of a row, where their weights are zero.
     let mut lanes = vec![vec![0_u8; width * L + STEP]; ROWS];
-    let arch = Arch::new();
     for (src, out) in src.chunks(from * ROWS).zip(out.chunks_mut(to * ROWS)) {
-        arch.dispatch(
-            #[inline(always)]
-            || {
-                for (src, lanes) in src.chunks_exact(from).zip(&mut lanes) {
-                    spread::<C, L>(src, lanes);
-                }
-                if let [a, b, c, d] = &lanes[..] {
-                    block::<C, L>([a, b, c, d], &expanded, out, to);
-                }
-            },
-        );
+        arch.dispatch(Horizontal::<C, L> { src, from, lanes: &mut lanes, weights: &expanded, out, to });
     }
     out
+}
+
+/// Up to `ROWS` rows of the horizontal pass.
+struct Horizontal<'a, const C: usize, const L: usize> {
+    src: &'a [u8],
+    from: usize,
+    lanes: &'a mut [Vec<u8>],
+    weights: &'a Expanded,
+    out: &'a mut [u8],
+    to: usize,
+}
+
+impl<const C: usize, const L: usize> NullaryFnOnce for Horizontal<'_, C, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (src, lanes) in self.src.chunks_exact(self.from).zip(&mut *self.lanes) {
+            spread::<C, L>(src, lanes);
+        }
+        if let [a, b, c, d] = &*self.lanes {
+            block::<C, L>([a, b, c, d], self.weights, self.out, self.to);
+        }
+    }
 }
 
 /// `[W, C] -> [W, L]`. What stands in a lane without a channel does not matter.
@@ -124,19 +138,32 @@ fn block<const C: usize, const L: usize>(lanes: [&[u8]; ROWS], weights: &Expande
 /// `[H, W * C] -> [H', W * C]`, where `src` starts at row `skipped` of the picture and a row has `stride` samples.
 pub(super) fn vertical(src: &[u8], skipped: usize, stride: usize, weights: &Weights<i32>) -> Vec<u8> {
     let mut out = vec![0; weights.len() * stride];
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (y, out) in out.chunks_exact_mut(stride).enumerate() {
-                let (first, taps) = weights.at(y);
-                let rows = &src[(first - skipped) * stride..][..taps.len() * stride];
-                let done = columns::<64>(rows, taps, out, 0);
-                let done = columns::<8>(rows, taps, out, done);
-                columns::<1>(rows, taps, out, done);
-            }
-        },
-    );
+    Arch::new().dispatch(Vertical { src, skipped, stride, weights, out: &mut out });
     out
+}
+
+/// The whole vertical pass.
+struct Vertical<'a> {
+    src: &'a [u8],
+    skipped: usize,
+    stride: usize,
+    weights: &'a Weights<i32>,
+    out: &'a mut [u8],
+}
+
+impl NullaryFnOnce for Vertical<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (y, out) in self.out.chunks_exact_mut(self.stride).enumerate() {
+            let (first, taps) = self.weights.at(y);
+            let rows = &self.src[(first - self.skipped) * self.stride..][..taps.len() * self.stride];
+            let done = columns::<64>(rows, taps, out, 0);
+            let done = columns::<8>(rows, taps, out, done);
+            columns::<1>(rows, taps, out, done);
+        }
+    }
 }
 
 /// Sums `N` columns at a time from `start` on, as far as they go; returns where it stopped.
