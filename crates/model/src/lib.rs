@@ -45,3 +45,8 @@ pub use error::Error;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
 pub use pipeline::{ChineseClip, LoadOptions, open, tokenizer};
 pub use prompts::{DEFAULT_TEMPLATES, Templates};
+
+/// The guides' examples run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/quickstart.md")]
+struct Quickstart;
