@@ -48,7 +48,7 @@ struct Loader<'a> {
     name_of: fn(&str) -> String,
     dtype: DType,
     device: &'a Device,
-    /// Names and types of the modules that the current parameter lies in.
+    /// Names of the fields down to the current parameter, and whether each is a field of a `Linear`.
     path: Vec<(String, bool)>,
     used: HashSet<String>,
     missing: Vec<String>,
@@ -64,7 +64,7 @@ impl Loader<'_> {
 
     /// Whether the parameter lies in a `Linear`, which burn keeps as `[in, out]` and a checkpoint as `[out, in]`.
     fn in_linear(&self) -> bool {
-        self.path.iter().rev().nth(1).is_some_and(|(_, linear)| *linear) || self.path.last().is_some_and(|(_, l)| *l)
+        self.path.last().is_some_and(|(_, in_linear)| *in_linear)
     }
 
     fn read(&mut self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
