@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use chinese_clip::Dialect;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits::Limit;
+
 const EXAMPLES: &str = "\
 Examples:
   chinese-clip similarity photo.jpg --text 杰尼龟 妙蛙种子 --model OFA-Sys/chinese-clip-vit-base-patch16
@@ -60,6 +62,9 @@ pub(crate) struct HubArgs {
     /// Do not ask the hub; take what its cache has
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Raise or lower what an input may cost: image-pixels=N, image-bytes=N, text-bytes=N, …
+    #[arg(long, value_name = "NAME=N", value_parser = crate::limits::parse)]
+    pub(crate) limit: Vec<Limit>,
 }
 
 /// How a model runs.

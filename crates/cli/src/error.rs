@@ -93,7 +93,9 @@ impl CliError {
             }
             Self::Damaged { .. } => "move the file away and run again, or choose another name with `-o`",
             Self::Write { source, .. } | Self::Stdout { source } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room and run the same command again",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    "make room and run the same command again"
+                }
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     "choose a place that may be written to"
                 }

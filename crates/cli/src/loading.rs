@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::args::{HubArgs, LengthArgs, ModelArgs, SourceArgs};
 use crate::error::CliError;
+use crate::limits;
 use crate::messages::note;
 
 /// A model, with what the output says of it.
@@ -27,6 +28,7 @@ pub(crate) fn open_options(hub: &HubArgs) -> OpenOptions {
     options.revision.clone_from(&hub.revision);
     options.offline |= hub.offline;
     options.progress = true;
+    limits::apply(&hub.limit, &mut options.limits);
     options
 }
 

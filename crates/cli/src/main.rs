@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod error;
 mod inputs;
+mod limits;
 mod loading;
 mod messages;
 mod output;

@@ -20,16 +20,16 @@ pub(crate) fn note(text: &str) {
 
 /// An error, its causes, and how to mend it.
 pub(crate) fn error(error: &CliError) {
-    let mut text = format!("{} {error}\n", label("error:", "31"));
+    let mut lines = vec![format!("{} {error}", label("error:", "31"))];
     let mut cause = error.source();
     while let Some(source) = cause {
-        text += &format!("  caused by: {source}\n");
+        lines.push(format!("  caused by: {source}"));
         cause = source.source();
     }
     if let Some(hint) = error.hint() {
-        text += &format!("{} {hint}\n", label("hint:", "32"));
+        lines.push(format!("{} {hint}", label("hint:", "32")));
     }
-    say(&text);
+    say(&(lines.join("\n") + "\n"));
 }
 
 /// One call of `write`, so that lines of several processes do not mix.

@@ -45,7 +45,7 @@ pub(super) fn run(args: ClassifyArgs) -> Result<Outcome, CliError> {
     let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label)).collect();
     messages::report_truncated(&prompts, &clip.tokenize(&prompts)?);
     let embeddings = clip.encode_labels(&labels, &templates)?;
-    let (scored, outcome) = score(&clip, &args.images, &embeddings)?;
+    let (scored, outcome) = score(&clip, &limits, &args.images, &embeddings)?;
     let top = args.top.map_or(usize::MAX, |k| k as usize);
     let mut out = Out::new();
     if args.json {

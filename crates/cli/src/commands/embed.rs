@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use chinese_clip::Limits;
+use chinese_clip::{ChineseClip, Limits};
 use indicatif::ProgressBar;
 
 use super::{IMAGES_HINT, require};
@@ -107,7 +107,7 @@ fn text_row(text: &str) -> Row {
 }
 
 struct Job<'a> {
-    clip: &'a chinese_clip::ChineseClip,
+    clip: &'a ChineseClip,
     limits: &'a Limits,
     raw: bool,
     sink: Box<dyn Sink>,

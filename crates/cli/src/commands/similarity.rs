@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chinese_clip::Embeddings;
+use chinese_clip::{ChineseClip, Embeddings, Limits};
 use serde::Serialize;
 
 use super::{IMAGES_HINT, TEXTS_HINT, require};
@@ -59,7 +59,7 @@ pub(super) fn run(args: SimilarityArgs) -> Result<Outcome, CliError> {
     let encodings = clip.tokenize(&texts)?;
     messages::report_truncated(&texts, &encodings);
     let embeddings = clip.text_features(&encodings)?.into_unit();
-    let (scored, outcome) = score(&clip, &args.images, &embeddings)?;
+    let (scored, outcome) = score(&clip, &limits, &args.images, &embeddings)?;
     let mut out = Out::new();
     if args.json {
         let score =
@@ -80,7 +80,8 @@ pub(super) fn run(args: SimilarityArgs) -> Result<Outcome, CliError> {
 
 /// Compares pictures with embeddings of texts. A picture that cannot be read is reported and left out.
 pub(super) fn score(
-    clip: &chinese_clip::ChineseClip,
+    clip: &ChineseClip,
+    limits: &Limits,
     images: &[PathBuf],
     texts: &Embeddings,
 ) -> Result<(Vec<Scored>, Outcome), CliError> {
@@ -90,7 +91,7 @@ pub(super) fn score(
         bar.suspend(|| messages::error(error));
         outcome = Outcome::SomeFailed;
     };
-    pictures::for_each_features(clip, &chinese_clip::Limits::default(), images, failed, |features| {
+    pictures::for_each_features(clip, limits, images, failed, |features| {
         bar.set_position(features.end as u64);
         if !features.indices.is_empty() {
             let similarity = clip.compare(&features.embeddings.into_unit(), texts)?;

@@ -39,14 +39,15 @@ impl Meta {
             differences.push(format!("they were computed in {}, not {}", self.dtype, new.dtype));
         }
         if self.fingerprint != new.fingerprint {
-            let mut text =
-                format!("their fingerprint is {}, not {}", short(&self.fingerprint), short(&new.fingerprint));
-            if self.model != new.model {
-                text += &format!(" (they are of the model `{}`, not `{}`)", self.model, new.model);
+            let why = if self.model != new.model {
+                format!(" (they are of the model `{}`, not `{}`)", self.model, new.model)
             } else if self.dtype == new.dtype {
-                text += " (weights, preparation, --max-length or --dialect differ)";
-            }
-            differences.push(text);
+                " (weights, preparation, --max-length or --dialect differ)".into()
+            } else {
+                String::new()
+            };
+            let (old, new) = (short(&self.fingerprint), short(&new.fingerprint));
+            differences.push(format!("their fingerprint is {old}, not {new}{why}"));
         }
         differences
     }
