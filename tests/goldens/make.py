@@ -30,8 +30,9 @@ MODELS = {
     "small": dict(text=(48, 2, 4, 96, "gelu"), vision=(64, 2, 4, 96, "quick_gelu", 64, 16), projection=32),
     # Head widths of the real models, 64 and 80, patch 14, one layer of text.
     "heads": dict(text=(128, 1, 2, 64, "gelu"), vision=(160, 2, 2, 64, "quick_gelu", 42, 14), projection=24),
-    # Odd numbers: head width 5, three and four layers, a patch that does not divide the image, other activations.
-    "odd": dict(text=(15, 3, 3, 31, "gelu_new"), vision=(20, 4, 4, 33, "gelu", 75, 32), projection=7),
+    # Odd numbers: head width 5, three and four layers, a patch that does not divide the image, other activations. Its
+    # embeddings are so small that the epsilon of the first layer norm shows.
+    "odd": dict(text=(15, 3, 3, 31, "gelu_new"), vision=(20, 4, 4, 33, "gelu", 75, 32), projection=7, embeddings=0.01),
     # One head, one layer, one patch.
     "one": dict(text=(8, 1, 1, 8, "relu"), vision=(8, 1, 1, 8, "silu", 16, 16), projection=4),
 }
@@ -49,22 +50,22 @@ def draw(name, shape, std=1.0, mean=0.0):
     return torch.from_numpy((mean + std * generator.standard_normal(shape)).astype(np.float32))
 
 
-def weight(name, like):
+def weight(name, like, embeddings=1.0):
     """Scores have a spread of about 2, no bias is zero, no gain is one: a wrong transpose, epsilon or mask shows."""
     shape = tuple(like.shape)
     if name == "logit_scale":
         return torch.tensor(3.0)
+    if "embeddings" in name and "LayerNorm" not in name:
+        return draw(name, shape, embeddings * (0.5 if "patch" not in name else 1 / np.sqrt(np.prod(shape[1:]))))
     if len(shape) == 1 and name.endswith("weight"):
         return draw(name, shape, 0.15, 1.0)
     if len(shape) == 1:
         return draw(name, shape, 0.1)
-    if "embeddings" in name and "patch" not in name:
-        return draw(name, shape, 0.5)
     gain = 1.8 if any(part in name for part in ("query", "key", "q_proj", "k_proj")) else 1.0
     return draw(name, shape, gain / np.sqrt(np.prod(shape[1:])))
 
 
-def config(text, vision, projection):
+def config(text, vision, projection, **_):
     hidden, layers, heads, inner, act = text
     width, depth, vheads, vinner, vact, size, patch = vision
     return {
@@ -119,7 +120,7 @@ def make(name, spec):
     written = config(**spec)
     (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
     model = ChineseCLIPModel(ChineseCLIPConfig(**written, attn_implementation="eager")).eval()
-    state = {key: weight(key, value) for key, value in model.state_dict().items() if not key.endswith("position_ids")}
+    state = {key: weight(key, value, spec.get("embeddings", 1.0)) for key, value in model.state_dict().items() if not key.endswith("position_ids")}
     model.load_state_dict(state, strict=False)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 

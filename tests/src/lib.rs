@@ -22,12 +22,12 @@ pub struct Tolerance {
 /// sums in another order may differ by as much again.
 ///
 /// Measured on these goldens, worst over all intermediates, as a part of their rms, with the least cosine of a row:
-/// f32 against f64 1.8e-5; f16 against f32 2.7e-2, 0.99994; bf16 against f32 1.7e-1, 0.9959.
+/// f32 against f64 2.8e-5; f16 against f32 3.2e-2, 0.99982; bf16 against f32 3.0e-1, 0.9920.
 pub fn tolerance(dtype: DType) -> Tolerance {
     match dtype {
-        DType::F16 => Tolerance { atol: 1e-3, rtol: 5e-2, cosine: 0.9998 },
-        DType::BF16 => Tolerance { atol: 1e-2, rtol: 3.5e-1, cosine: 0.99 },
-        _ => Tolerance { atol: 1e-6, rtol: 4e-5, cosine: 0.999_999 },
+        DType::F16 => Tolerance { atol: 1e-3, rtol: 6e-2, cosine: 0.9996 },
+        DType::BF16 => Tolerance { atol: 1e-2, rtol: 6e-1, cosine: 0.984 },
+        _ => Tolerance { atol: 1e-6, rtol: 6e-5, cosine: 0.999_999 },
     }
 }
 
