@@ -12,6 +12,8 @@ use crate::error::CliError;
 
 /// How much of a text a message shows, in characters.
 const SHOWN: usize = 24;
+/// Up to so many inputs need no progress bar.
+const SHORT: usize = 8;
 
 /// Something worth knowing.
 pub(crate) fn note(text: &str) {
@@ -58,12 +60,12 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// A progress bar over `total` inputs; invisible unless standard error is a terminal.
+/// A progress bar over `total` inputs; invisible unless standard error is a terminal, or where the work is short.
 pub(crate) fn progress(total: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if total <= SHORT || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let template = "{wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
+    let template = "{wide_bar} {human_pos}/{human_len}, {eta} left";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total as u64).with_style(style)
 }

@@ -365,4 +365,32 @@ mod stopped {
             assert_eq!(content(&output, format).len(), TEXTS, "{format}");
         }
     }
+
+    #[test]
+    fn a_table_that_does_not_fit_leaves_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = texts(folder.path());
+        let whole = folder.path().join("whole.parquet");
+        assert!(start(&texts, &whole).wait().unwrap().success());
+        let width = content(&whole, "parquet")[0].1.len();
+        // Room for the vectors, and not for the table, which has the texts as well; in blocks of 512 bytes.
+        let room = u64::midpoint((TEXTS * width * 4) as u64, whole.metadata().unwrap().len()) / 512;
+        let output = folder.path().join("out.parquet");
+        let limited = std::process::Command::new("sh")
+            .args([
+                "-c",
+                &format!("ulimit -f {room}; trap '' XFSZ; exec \"$@\""),
+                "sh",
+                env!("CARGO_BIN_EXE_chinese-clip"),
+            ])
+            .args(["embed", "--model", "demo", "--texts", texts.to_str().unwrap(), "-o", output.to_str().unwrap()])
+            .output()
+            .unwrap();
+        common::Ran::from(limited).exits(2).says("all vectors so far are kept in").says("hint: make room");
+        assert!(!output.exists() && output.with_extension("parquet.part").exists());
+        let ended: common::Ran = start(&texts, &output).wait_with_output().unwrap().into();
+        ended.exits(0).says(&format!("0 embedded, {TEXTS} there already"));
+        assert!(content(&output, "parquet") == content(&whole, "parquet"));
+        assert!(!output.with_extension("parquet.part").exists());
+    }
 }

@@ -120,7 +120,7 @@ impl Npy {
         mut each: impl FnMut(&[Row], &[f32]) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         let failed = |source| CliError::Read { path: self.path.clone(), source };
-        let mut data = File::open(&self.path).map_err(failed)?;
+        let mut data = &self.data;
         data.seek(SeekFrom::Start(HEADER)).map_err(failed)?;
         let lines = File::open(rows_path(&self.path)).map_err(failed)?;
         let mut rows = Vec::new();

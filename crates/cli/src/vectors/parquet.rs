@@ -51,7 +51,7 @@ impl Parquet {
     /// Starts or goes on with a journal; `file` is the opened one.
     pub(super) fn open(path: &Path, file: File, meta: &Meta) -> Result<(Self, Vec<Row>), CliError> {
         let (mut journal, mut rows) = Npy::open(&journal(path), file, meta.width)?;
-        let failed = |source| CliError::Parquet { path: path.into(), source };
+        let failed = |error| failed_at(path, error);
         let mut written = None;
         if path.exists() {
             let old = File::open(path).map_err(|source| CliError::Read { path: path.into(), source })?;
@@ -68,7 +68,7 @@ impl Parquet {
     }
 
     fn write(&self) -> Result<(), CliError> {
-        let failed = |source| CliError::Parquet { path: self.path.clone(), source };
+        let failed = |error| failed_at(&self.path, error);
         replace(&self.path, |file| {
             let mut writer = writer(file, &self.meta).map_err(failed)?;
             self.journal.read_back(GROUP, |rows, values| {
@@ -106,9 +106,21 @@ impl Sink for Parquet {
     }
 }
 
+/// An error of the file: of the disk under it, or of its format.
+fn failed_at(path: &Path, error: ParquetError) -> CliError {
+    let path = path.to_path_buf();
+    match error {
+        ParquetError::External(inner) => match inner.downcast() {
+            Ok(source) => CliError::Write { path, source: *source },
+            Err(inner) => CliError::Parquet { path, source: ParquetError::External(inner) },
+        },
+        source => CliError::Parquet { path, source },
+    }
+}
+
 /// An error unless the file has our schema and says that its vectors are like the new ones.
 fn check(path: &Path, old: &SerializedFileReader<File>, meta: &Meta) -> Result<(), CliError> {
-    let failed = |source| CliError::Parquet { path: path.into(), source };
+    let failed = |error| failed_at(path, error);
     let file = old.metadata().file_metadata();
     let expected = parse_message_type(SCHEMA).map_err(failed)?;
     let entry = file.key_value_metadata().and_then(|all| all.iter().find(|entry| entry.key == KEY));
@@ -172,9 +184,9 @@ fn read(
     mut each: impl FnMut(&[Row], &Embeddings) -> Result<(), CliError>,
 ) -> Result<Vec<Row>, CliError> {
     let (mut rows, mut done, mut values) = (Vec::new(), 0, Vec::new());
-    let records = file.get_row_iter(None).map_err(|source| CliError::Parquet { path: path.into(), source })?;
+    let records = file.get_row_iter(None).map_err(|error| failed_at(path, error))?;
     for (number, record) in records.enumerate() {
-        let record = record.map_err(|source| CliError::Parquet { path: path.into(), source })?;
+        let record = record.map_err(|error| failed_at(path, error))?;
         let (row, vector) = parse(record, width).ok_or_else(|| CliError::Damaged {
             path: path.into(),
             problem: format!("row {number} has no vector of width {width}"),
