@@ -88,7 +88,7 @@ pub(crate) struct ModelArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct LengthArgs {
-    /// The most tokens of a text, [CLS] and [SEP] included; the rest is cut off [default: the model's positions]
+    /// The most tokens of a text, special tokens included; the rest is cut off [default: the model's positions]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) max_length: Option<u32>,
 }
