@@ -3,6 +3,8 @@
 //!
 //! Shapes: H, W rows and columns; C channels. Sizes are `(width, height)`, as in Pillow.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod nearest;
 mod passes;
 mod weights;

@@ -12,10 +12,10 @@ use pulp::{Arch, NullaryFnOnce};
 use super::weights::{PRECISION_BITS, Weights};
 
 /// Samples that one step multiplies.
-const STEP: usize = 8;
+pub(super) const STEP: usize = 8;
 /// Rows that share the loads of the weights.
-const ROWS: usize = 4;
-const HALF: i32 = 1 << (PRECISION_BITS - 1);
+pub(super) const ROWS: usize = 4;
+pub(super) const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 #[inline(always)]
 fn clip(sum: i32) -> u8 {
@@ -64,7 +64,13 @@ fn rows<const C: usize, const L: usize>(src: &[u8], width: usize, weights: &Weig
     // Steps may run past the end of a row, where their weights are zero.
     let mut lanes = vec![vec![0_u8; width * L + STEP]; ROWS];
     for (src, out) in src.chunks(from * ROWS).zip(out.chunks_mut(to * ROWS)) {
-        arch.dispatch(Horizontal::<C, L> { src, from, lanes: &mut lanes, weights: &expanded, out, to });
+        let rows = Horizontal::<C, L> { src, from, lanes: &mut lanes, weights: &expanded, out, to };
+        #[cfg(target_arch = "x86_64")]
+        if let (4, Arch::V3(simd)) = (L, arch) {
+            simd.vectorize(InAvx2 { rows, simd });
+            continue;
+        }
+        arch.dispatch(rows);
     }
     out
 }
@@ -89,6 +95,35 @@ impl<const C: usize, const L: usize> NullaryFnOnce for Horizontal<'_, C, L> {
         }
         if let [a, b, c, d] = &*self.lanes {
             block::<C, L>([a, b, c, d], self.weights, self.out, self.to);
+        }
+    }
+}
+
+/// The same with the inner sum in AVX2.
+#[cfg(target_arch = "x86_64")]
+struct InAvx2<'a, const C: usize, const L: usize> {
+    rows: Horizontal<'a, C, L>,
+    simd: pulp::x86::V3,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<const C: usize, const L: usize> NullaryFnOnce for InAvx2<'_, C, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { rows: Horizontal { src, from, lanes, weights, out, to }, simd } = self;
+        for (src, lanes) in src.chunks_exact(from).zip(&mut *lanes) {
+            spread::<C, L>(src, lanes);
+        }
+        let [a, b, c, d] = &*lanes else { return };
+        for (x, &(first, start, end)) in weights.spans.iter().enumerate() {
+            let steps = &weights.steps[start..end];
+            let window = [a, b, c, d].map(|row| row[first..first + steps.len() * STEP].as_chunks::<STEP>().0);
+            let pixels = super::avx2::pixels(simd, steps, window);
+            for (pixel, out) in pixels.iter().zip(out.chunks_exact_mut(to)) {
+                out[x * C..(x + 1) * C].copy_from_slice(&pixel[..C]);
+            }
         }
     }
 }
