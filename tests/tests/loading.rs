@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chinese_clip::{ChineseClip, ChineseClipModel, DType, LoadOptions, OpenOptions, checkpoint::Checkpoint, device};
+use chinese_clip::{
+    ChineseClip, ChineseClipModel, DType, LoadOptions, OpenOptions, PreparedModel, checkpoint::Checkpoint, device,
+};
 use chinese_clip_tests::golden_path;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -33,9 +35,15 @@ fn changed(change: impl FnOnce(&mut Tensors)) -> tempfile::TempDir {
     folder
 }
 
-fn load(folder: &Path) -> Result<ChineseClipModel, chinese_clip::Error> {
+/// Loads both forms, which must agree about what is wrong.
+fn load(folder: &Path) -> Result<(), chinese_clip::Error> {
     let checkpoint = Checkpoint::open(folder.to_str().unwrap(), &OpenOptions::isolated("unused"))?;
-    ChineseClipModel::load(&checkpoint.config, &checkpoint.weights, DType::F32, &device("flex")?)
+    let (config, weights, device) = (&checkpoint.config, &checkpoint.weights, device("flex")?);
+    let canonical = ChineseClipModel::load(config, weights, DType::F32, &device).map(drop);
+    let prepared = PreparedModel::load(config, weights, DType::F32, &device).map(drop);
+    let fault = |result: &Result<(), chinese_clip::Error>| result.as_ref().err().map(ToString::to_string);
+    assert_eq!(fault(&canonical), fault(&prepared));
+    canonical
 }
 
 fn refused(change: impl FnOnce(&mut Tensors)) -> String {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use chinese_clip::{ChineseClipModel, DType, Device, Intermediate, PixelBatch, Recorder, TokenBatch};
+use chinese_clip::{ChineseClipModel, DType, Device, Intermediate, PixelBatch, PreparedModel, Recorder, TokenBatch};
 use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, golden_checkpoint, tolerance};
 
 const MODELS: [&str; 4] = ["small", "heads", "odd", "one"];
@@ -100,6 +100,20 @@ fn segments_equal_the_reference() {
         let canonical = golden.model.get_text_features(&batch, &mut Recorder::off());
         golden.close("segments.text.features", &values(canonical));
         golden.close("segments.text.features", &values(golden.model.clone().prepare().get_text_features(&batch)));
+    }
+}
+
+#[test]
+fn loading_the_prepared_form_equals_preparing_the_loaded_one() {
+    for (name, device, dtype) in cases() {
+        let golden = Golden::load(name, &device, dtype);
+        let checkpoint = golden_checkpoint(name);
+        let loaded = PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, &device).unwrap();
+        let prepared = golden.model.clone().prepare();
+        let (a, b) = (loaded.get_text_features(&golden.texts), prepared.get_text_features(&golden.texts));
+        assert_eq!(values(a), values(b), "text features of {name}");
+        let (a, b) = (loaded.get_image_features(&golden.images), prepared.get_image_features(&golden.images));
+        assert_eq!(values(a), values(b), "image features of {name}");
     }
 }
 

@@ -10,17 +10,17 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_checkpoint::{CheckpointError, Misshapen, Weights};
 use rayon::prelude::*;
 
-/// Gives every parameter of `module` the tensor of the name that `name_of` makes of its path.
+/// Gives every parameter of `module` the tensors of the names that `names_of` makes of its path, side by side.
 pub(crate) fn load<M: Module>(
     module: M,
     weights: &Weights,
-    name_of: fn(&str) -> String,
+    names_of: fn(&str) -> Vec<String>,
     dtype: DType,
     device: &Device,
 ) -> Result<M, CheckpointError> {
     let mut loader = Loader {
         weights,
-        name_of,
+        names_of,
         dtype,
         device,
         path: Vec::new(),
@@ -33,7 +33,9 @@ pub(crate) fn load<M: Module>(
     if let Some(error) = loader.unreadable {
         return Err(error);
     }
-    let (missing, misshapen) = (loader.missing, loader.misshapen);
+    let (mut missing, mut misshapen) = (loader.missing, loader.misshapen);
+    missing.sort();
+    misshapen.sort_by(|a, b| a.tensor.cmp(&b.tensor));
     let unexpected: Vec<String> =
         weights.names().filter(|name| !loader.used.contains(*name)).map(str::to_string).collect();
     if missing.is_empty() && misshapen.is_empty() && unexpected.is_empty() {
@@ -45,7 +47,7 @@ pub(crate) fn load<M: Module>(
 
 struct Loader<'a> {
     weights: &'a Weights,
-    name_of: fn(&str) -> String,
+    names_of: fn(&str) -> Vec<String>,
     dtype: DType,
     device: &'a Device,
     /// Names of the fields down to the current parameter, and whether each is a field of a `Linear`.
@@ -57,9 +59,9 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn name(&self) -> String {
+    fn names(&self) -> Vec<String> {
         let path: Vec<&str> = self.path.iter().map(|(name, _)| name.as_str()).collect();
-        (self.name_of)(&path.join("."))
+        (self.names_of)(&path.join("."))
     }
 
     /// Whether the parameter lies in a `Linear`, which burn keeps as `[in, out]` and a checkpoint as `[out, in]`.
@@ -67,28 +69,44 @@ impl Loader<'_> {
         self.path.last().is_some_and(|(_, in_linear)| *in_linear)
     }
 
-    fn read(&mut self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
+    /// The values of a parameter of `shape`; `None`, and the fault noted, where they cannot be had.
+    fn read(&mut self, names: &[String], shape: &[usize]) -> Option<Vec<f32>> {
+        let mut part = shape.to_vec();
+        if let Some(last) = part.last_mut() {
+            *last /= names.len(); // parts stand side by side
+        }
         let transposed = shape.len() == 2 && self.in_linear();
-        let expected: Vec<usize> = if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
+        if transposed {
+            part.reverse();
+        }
+        let parts: Vec<_> = names.iter().map(|name| self.read_one(name, &part)).collect(); // all, to note every fault
+        let mut parts = parts.into_iter().collect::<Option<Vec<_>>>()?;
+        if !transposed {
+            return Some(if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() });
+        }
+        let (outputs, inputs) = (part[0], part[1]);
+        let mut values = vec![0.0; inputs * outputs * parts.len()];
+        for (i, part) in parts.iter().enumerate() {
+            transpose(part, inputs, &mut values, outputs * parts.len(), i * outputs);
+        }
+        Some(values)
+    }
+
+    fn read_one(&mut self, name: &str, expected: &[usize]) -> Option<Vec<f32>> {
         let Some(found) = self.weights.shape(name) else {
             self.missing.push(name.into());
             return None;
         };
         self.used.insert(name.into());
-        let scalar = expected == [1] && found.is_empty(); // logit_scale
-        if found != expected && !scalar {
-            self.misshapen.push(Misshapen { tensor: name.into(), expected, found: found.to_vec() });
+        let scalar = found.is_empty() && expected == [1]; // logit_scale
+        let convolution = matches!((found, expected), (&[w, c, h, v], &[o, i]) if w == o && c * h * v == i); // patches
+        if found != expected && !scalar && !convolution {
+            self.misshapen.push(Misshapen { tensor: name.into(), expected: expected.into(), found: found.into() });
             return None;
         }
-        let values = match self.weights.to_f32(name) {
-            Ok(values) => values,
-            Err(error) => {
-                self.unreadable.get_or_insert(error);
-                return None;
-            }
-        };
+        let values = self.weights.to_f32(name);
         self.weights.release(name);
-        Some(if transposed { transpose(&values, shape[0], shape[1]) } else { values })
+        values.map_err(|error| self.unreadable.get_or_insert(error)).ok()
     }
 }
 
@@ -102,8 +120,8 @@ impl ModuleMapper for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (name, shape) = (self.name(), param.lazy_shape().to_vec());
-        match self.read(&name, &shape) {
+        let (names, shape) = (self.names(), param.lazy_shape().to_vec());
+        match self.read(&names, &shape) {
             Some(values) => {
                 let data = TensorData::new(values, shape);
                 Param::initialized(param.id, Tensor::from_data(data, (self.device, self.dtype)))
@@ -113,24 +131,23 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-/// `[out, in]` to `[in, out]`, in tiles that fit the cache.
-fn transpose(values: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+/// Writes `values`, `[out, in]`, transposed into `target`, `[in, stride]`, from column `first` on, in tiles that fit the cache.
+fn transpose(values: &[f32], inputs: usize, target: &mut [f32], stride: usize, first: usize) {
     const TILE: usize = 16;
-    let mut result = vec![0.0; values.len()];
     if values.is_empty() {
-        return result;
+        return;
     }
-    result.par_chunks_mut(TILE * outputs).enumerate().for_each(|(band, rows)| {
-        for first in (0..outputs).step_by(TILE) {
-            for (i, row) in rows.chunks_exact_mut(outputs).enumerate() {
+    let outputs = values.len() / inputs;
+    target.par_chunks_mut(TILE * stride).enumerate().for_each(|(band, rows)| {
+        for tile in (0..outputs).step_by(TILE) {
+            for (i, row) in rows.chunks_exact_mut(stride).enumerate() {
                 let input = band * TILE + i;
-                for output in first..(first + TILE).min(outputs) {
-                    row[output] = values[output * inputs + input];
+                for output in tile..(tile + TILE).min(outputs) {
+                    row[first + output] = values[output * inputs + input];
                 }
             }
         }
     });
-    result
 }
 
 #[cfg(test)]
@@ -138,13 +155,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transpose_of_odd_sizes() {
+    fn transpose_of_odd_sizes_beside_others() {
         for (inputs, outputs) in [(1, 1), (3, 5), (17, 33), (64, 16)] {
             let values: Vec<f32> = (0..inputs * outputs).map(|v| v as f32).collect();
-            let transposed = transpose(&values, inputs, outputs);
-            for input in 0..inputs {
+            let stride = outputs + 2;
+            let mut target = vec![-1.0; inputs * stride];
+            transpose(&values, inputs, &mut target, stride, 1);
+            for (input, row) in target.chunks(stride).enumerate() {
+                assert_eq!((row[0], row[outputs + 1]), (-1.0, -1.0));
                 for output in 0..outputs {
-                    assert_eq!(transposed[input * outputs + output], values[output * inputs + input]);
+                    assert_eq!(row[1 + output], values[output * inputs + input]);
                 }
             }
         }

@@ -10,7 +10,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::Weights;
 use chinese_clip_config::ChineseClipConfig;
-use chinese_clip_nn::{Recorder, Rows, linear};
+use chinese_clip_nn::{PreparedAttention, Recorder, Rows, linear};
 use chinese_clip_text_bert::{self as text, PreparedTextModel, TextModel, TokenBatch};
 use chinese_clip_vision_vit::{self as vision, PixelBatch, PreparedVisionModel, VisionModel};
 
@@ -31,19 +31,18 @@ impl ChineseClipModel {
     /// A model of random weights, which are drawn when first read.
     pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
         let (text, vision) = (&config.text_config, &config.vision_config);
-        let projection = |width: usize| linear(width, config.projection_dim, false, (width as f64).powf(-0.5), device);
         Ok(Self {
             text_model: TextModel::init(text, device)?,
             vision_model: VisionModel::init(vision, device),
-            text_projection: projection(text.hidden_size),
-            visual_projection: projection(vision.hidden_size),
-            logit_scale: Param::from_data([config.logit_scale_init_value as f32], device),
+            text_projection: projection(text.hidden_size, config, device),
+            visual_projection: projection(vision.hidden_size, config, device),
+            logit_scale: logit_scale(config, device),
         })
     }
 
     /// The model with the given weights in `dtype`. Every tensor is used, and none is missing.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
-        Ok(load::load(Self::init(config, device)?, weights, checkpoint_name, dtype, device)?)
+        Ok(load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)?)
     }
 
     /// Text features, not normalised: the projection of `[CLS]` of the last hidden state.
@@ -84,16 +83,25 @@ impl ChineseClipModel {
     }
 }
 
-/// The checkpoint's name of the parameter at `path` in [`ChineseClipModel`].
-fn checkpoint_name(path: &str) -> String {
-    match path.split_once('.') {
+fn projection(width: usize, config: &ChineseClipConfig, device: &Device) -> Linear {
+    linear(width, config.projection_dim, false, (width as f64).powf(-0.5), device)
+}
+
+fn logit_scale(config: &ChineseClipConfig, device: &Device) -> Param<Tensor<1>> {
+    Param::from_data([config.logit_scale_init_value as f32], device)
+}
+
+/// The checkpoint's names of what stands side by side in the parameter at `path` in either form.
+fn checkpoint_names(path: &str) -> Vec<String> {
+    let name = |path: &str| match path.split_once('.') {
         Some(("text_model", rest)) => text::checkpoint_name(rest),
         Some(("vision_model", rest)) => vision::checkpoint_name(rest),
         _ => path.into(),
-    }
+    };
+    PreparedAttention::parts(path).iter().map(|path| name(path)).collect()
 }
 
-/// The model for inference; made by [`ChineseClipModel::prepare`].
+/// The model for inference; [`loaded`](Self::load) as it is, or made by [`ChineseClipModel::prepare`].
 #[derive(Module, Debug)]
 pub struct PreparedModel {
     text_model: PreparedTextModel,
@@ -104,6 +112,24 @@ pub struct PreparedModel {
 }
 
 impl PreparedModel {
+    /// The inference form with the given weights in `dtype`, loaded as it is: no canonical form is made on the way, and
+    /// the weights are in memory once. Every tensor is used, and none is missing.
+    pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
+        Ok(load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)?)
+    }
+
+    /// A model of random weights, which are drawn when first read.
+    pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
+        let (text, vision) = (&config.text_config, &config.vision_config);
+        Ok(Self {
+            text_model: PreparedTextModel::init(text, device)?,
+            vision_model: PreparedVisionModel::init(vision, device),
+            text_projection: projection(text.hidden_size, config, device),
+            visual_projection: projection(vision.hidden_size, config, device),
+            logit_scale: logit_scale(config, device),
+        })
+    }
+
     /// Text features, not normalised.
     ///
     /// # Shapes

@@ -10,7 +10,7 @@ use chinese_clip_text_bert::TokenBatch;
 use chinese_clip_vision_vit::PixelBatch;
 
 use crate::batching::{image_batches, text_batches};
-use crate::{Budget, ChineseClipModel, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, demo};
+use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, demo};
 
 /// Version of everything that moves an embedding; a change of it stands in the changelog under Numerics.
 const NUMERICS: u32 = 1;
@@ -74,7 +74,7 @@ impl ChineseClip {
     pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
         let limits = &options.open.limits;
         let tokenizer = tokenizer(&checkpoint, limits)?;
-        let model = ChineseClipModel::load(&checkpoint.config, &checkpoint.weights, options.dtype, device)?.prepare();
+        let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, options.dtype, device)?;
         let scale = f64::from(host(&model.logit_scale(), device)?.first().copied().unwrap_or_default()).exp();
         let positions = checkpoint.config.text_config.max_position_embeddings;
         let encode = EncodeOptions {

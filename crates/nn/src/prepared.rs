@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::module::{attention, linear};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{DType, Tensor, s};
+use burn::tensor::{DType, Device, Tensor, s};
 
 use crate::Attention;
 use crate::attention::{merge_heads, split_heads};
@@ -57,6 +57,21 @@ impl From<Attention> for PreparedAttention {
 }
 
 impl PreparedAttention {
+    /// Attention over tokens of width `width`, which `heads` must divide.
+    pub fn init(width: usize, heads: usize, std: f64, device: &Device) -> Self {
+        let projection = |outputs| crate::linear(width, outputs, true, std, device);
+        Self { qkv: projection(3 * width), output: projection(width), heads }
+    }
+
+    /// The paths in [`Attention`] of the parameters that stand side by side in the one at `path`; `path` itself where it
+    /// is no fused parameter.
+    pub fn parts(path: &str) -> Vec<String> {
+        match path.contains(".qkv.") {
+            true => ["query", "key", "value"].map(|part| path.replace(".qkv.", &format!(".{part}."))).to_vec(),
+            false => vec![path.into()],
+        }
+    }
+
     /// # Shapes
     /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]` in f32; the result: `[B, Q, D]`.
     pub fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {

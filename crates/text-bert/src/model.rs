@@ -25,13 +25,7 @@ impl TextModel {
     /// # Errors
     /// If the configuration asks for relative positions or a decoder.
     pub fn init(config: &TextConfig, device: &Device) -> Result<Self, TextError> {
-        let unsupported = |field, value: String| Err(TextError::Unsupported { field, value });
-        if config.position_embedding_type != PositionEmbedding::Absolute {
-            return unsupported("position_embedding_type", format!("{:?}", config.position_embedding_type));
-        }
-        if config.is_decoder {
-            return unsupported("is_decoder", "true".into());
-        }
+        check(config)?;
         let layers = (0..config.num_hidden_layers).map(|_| Layer::init(config, device)).collect();
         Ok(Self { embeddings: Embeddings::init(config, device), layers })
     }
@@ -56,6 +50,18 @@ impl TextModel {
     }
 }
 
+/// Refuses what this tower does not have.
+pub(crate) fn check(config: &TextConfig) -> Result<(), TextError> {
+    let unsupported = |field, value: String| Err(TextError::Unsupported { field, value });
+    if config.position_embedding_type != PositionEmbedding::Absolute {
+        return unsupported("position_embedding_type", format!("{:?}", config.position_embedding_type));
+    }
+    if config.is_decoder {
+        return unsupported("is_decoder", "true".into());
+    }
+    Ok(())
+}
+
 /// Sum of word, position and segment embeddings, normalised.
 #[derive(Module, Debug)]
 pub(crate) struct Embeddings {
@@ -66,7 +72,7 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    fn init(config: &TextConfig, device: &Device) -> Self {
+    pub(crate) fn init(config: &TextConfig, device: &Device) -> Self {
         let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range };
         let table = |n_embedding| {
             EmbeddingConfig { n_embedding, d_model: config.hidden_size, initializer: initializer.clone() }.init(device)
@@ -79,7 +85,7 @@ impl Embeddings {
         }
     }
 
-    fn forward(&self, batch: &TokenBatch) -> Tensor<3> {
+    pub(crate) fn forward(&self, batch: &TokenBatch) -> Tensor<3> {
         let [_, l] = batch.shape();
         let types = batch.types.clone().unwrap_or_else(|| batch.ids.zeros_like());
         let positions = Tensor::<1, Int>::arange(0..l as i64, &batch.ids.device()).unsqueeze(); // [1, L]
@@ -99,7 +105,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    fn init(config: &TextConfig, device: &Device) -> Self {
+    pub(crate) fn init(config: &TextConfig, device: &Device) -> Self {
         let (width, std) = (config.hidden_size, config.initializer_range);
         let norm = || layer_norm(width, config.layer_norm_eps, device);
         Self {

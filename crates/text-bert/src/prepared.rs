@@ -2,29 +2,40 @@
 //!
 //! Shapes: B batch, L tokens, Q wanted tokens (L or 1), D width.
 
-use burn::module::{Module, Param};
-use burn::nn::{Embedding, LayerNorm};
-use burn::tensor::{Tensor, s};
+use burn::module::Module;
+use burn::nn::LayerNorm;
+use burn::tensor::{Device, Tensor};
+use chinese_clip_config::TextConfig;
 use chinese_clip_nn::{Mlp, PreparedAttention, Recorder, Rows};
 
-use crate::model::{Embeddings, Layer};
-use crate::{TextModel, TokenBatch};
+use crate::model::{Embeddings, Layer, check};
+use crate::{TextError, TextModel, TokenBatch};
 
-/// The text tower for inference; made by [`TextModel::prepare`].
+/// The text tower for inference; made by [`TextModel::prepare`], or loaded as it is.
 #[derive(Module, Debug)]
 pub struct PreparedTextModel {
-    embeddings: PreparedEmbeddings,
+    embeddings: Embeddings,
     layers: Vec<PreparedLayer>,
 }
 
 impl From<TextModel> for PreparedTextModel {
     fn from(canonical: TextModel) -> Self {
         let layers = canonical.layers.into_iter().map(PreparedLayer::from).collect();
-        Self { embeddings: PreparedEmbeddings::from(canonical.embeddings), layers }
+        Self { embeddings: canonical.embeddings, layers }
     }
 }
 
 impl PreparedTextModel {
+    /// A tower of random weights, which are drawn when first read.
+    ///
+    /// # Errors
+    /// As [`TextModel::init`].
+    pub fn init(config: &TextConfig, device: &Device) -> Result<Self, TextError> {
+        check(config)?;
+        let layers = (0..config.num_hidden_layers).map(|_| PreparedLayer::init(config, device)).collect();
+        Ok(Self { embeddings: Embeddings::init(config, device), layers })
+    }
+
     /// The last hidden state of `[CLS]`.
     ///
     /// # Shapes
@@ -38,39 +49,6 @@ impl PreparedTextModel {
             layer.forward(x, bias.clone(), rows)
         });
         Rows::Class.of(x).squeeze_dim(1) // [B, D]
-    }
-}
-
-/// Word embeddings, and the sum of position and segment embeddings: one table for each segment.
-#[derive(Module, Debug)]
-struct PreparedEmbeddings {
-    words: Embedding,
-    positions: Param<Tensor<2>>,
-    types: Embedding,
-    norm: LayerNorm,
-}
-
-impl From<Embeddings> for PreparedEmbeddings {
-    fn from(canonical: Embeddings) -> Self {
-        Self {
-            words: canonical.word_embeddings,
-            positions: canonical.position_embeddings.weight,
-            types: canonical.token_type_embeddings,
-            norm: canonical.norm,
-        }
-    }
-}
-
-impl PreparedEmbeddings {
-    fn forward(&self, batch: &TokenBatch) -> Tensor<3> {
-        let [_, l] = batch.shape();
-        let words = self.words.forward(batch.ids.clone()); // [B, L, D]
-        let types = match &batch.types {
-            Some(types) => self.types.forward(types.clone()), // [B, L, D]
-            None => self.types.weight.val().slice(s![0..1]).unsqueeze(), // [1, 1, D]
-        };
-        let positions = self.positions.val().slice(s![0..l]).unsqueeze(); // [1, L, D]
-        self.norm.forward(words + types + positions)
     }
 }
 
@@ -90,6 +68,13 @@ impl From<Layer> for PreparedLayer {
 }
 
 impl PreparedLayer {
+    fn init(config: &TextConfig, device: &Device) -> Self {
+        let Layer { attention_norm, mlp, mlp_norm, .. } = Layer::init(config, device);
+        let (width, heads) = (config.hidden_size, config.num_attention_heads);
+        let attention = PreparedAttention::init(width, heads, config.initializer_range, device);
+        Self { attention, attention_norm, mlp, mlp_norm }
+    }
+
     fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
         let attention = self.attention.forward(x.clone(), bias, rows); // [B, Q, D]
         let x = self.attention_norm.forward(rows.of(x) + attention);

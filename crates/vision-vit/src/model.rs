@@ -72,7 +72,7 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    fn init(config: &VisionConfig, device: &Device) -> Self {
+    pub(crate) fn init(config: &VisionConfig, device: &Device) -> Self {
         let (width, patch) = (config.hidden_size, config.patch_size);
         let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range };
         let patch_embedding = Conv2dConfig {
@@ -122,7 +122,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    fn init(config: &VisionConfig, device: &Device) -> Self {
+    pub(crate) fn init(config: &VisionConfig, device: &Device) -> Self {
         let (width, std) = (config.hidden_size, config.initializer_range);
         let norm = || layer_norm(width, config.layer_norm_eps, device);
         Self {

@@ -5,14 +5,15 @@
 //! W width.
 
 use burn::module::{Module, Param};
-use burn::nn::LayerNorm;
-use burn::tensor::{Tensor, s};
-use chinese_clip_nn::{Mlp, PreparedAttention, Recorder, Rows};
+use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::tensor::{Device, Tensor, s};
+use chinese_clip_config::VisionConfig;
+use chinese_clip_nn::{Mlp, PreparedAttention, Recorder, Rows, layer_norm, linear};
 
 use crate::model::{Embeddings, Layer, with_class_token};
 use crate::{PixelBatch, VisionModel};
 
-/// The image tower for inference; made by [`VisionModel::prepare`].
+/// The image tower for inference; made by [`VisionModel::prepare`], or loaded as it is.
 #[derive(Module, Debug)]
 pub struct PreparedVisionModel {
     embeddings: PreparedEmbeddings,
@@ -33,6 +34,17 @@ impl From<VisionModel> for PreparedVisionModel {
 }
 
 impl PreparedVisionModel {
+    /// A tower of random weights, which are drawn when first read.
+    pub fn init(config: &VisionConfig, device: &Device) -> Self {
+        let norm = || layer_norm(config.hidden_size, config.layer_norm_eps, device);
+        Self {
+            embeddings: PreparedEmbeddings::init(config, device),
+            pre_layernorm: norm(),
+            layers: (0..config.num_hidden_layers).map(|_| PreparedLayer::init(config, device)).collect(),
+            post_layernorm: norm(),
+        }
+    }
+
     /// The pooled class token.
     ///
     /// # Shapes
@@ -48,40 +60,46 @@ impl PreparedVisionModel {
     }
 }
 
-/// The patch convolution, whose stride is its kernel, as a matrix.
+/// As in [`VisionModel`], but the patch convolution, whose stride is its kernel, is a matrix.
 #[derive(Module, Debug)]
 struct PreparedEmbeddings {
-    class: Param<Tensor<1>>,
-    patch: Param<Tensor<2>>,
-    positions: Param<Tensor<2>>,
+    class_embedding: Param<Tensor<1>>,
+    patch_embedding: Linear,
+    position_embedding: Embedding,
     #[module(skip)]
     patch_size: usize,
 }
 
 impl From<Embeddings> for PreparedEmbeddings {
     fn from(canonical: Embeddings) -> Self {
-        let kernel = canonical.patch_embedding.weight.val(); // [W, 3, P, P]
-        let [w, c, p, _] = kernel.dims();
-        let columns = kernel.reshape([w, c * p * p]).transpose(); // [3 * P * P, W], a view
+        let Embeddings { class_embedding, patch_embedding, position_embedding } = canonical;
+        let kernel = patch_embedding.weight.val(); // [W, 3, P, P]
+        let [w, c, patch_size, _] = kernel.dims();
+        let columns = kernel.reshape([w, c * patch_size * patch_size]).transpose(); // [3 * P * P, W], a view
         let contiguous = Tensor::from_data(columns.to_data(), (&columns.device(), columns.dtype()));
-        Self {
-            class: canonical.class_embedding,
-            patch: Param::from_tensor(contiguous),
-            positions: canonical.position_embedding.weight,
-            patch_size: p,
-        }
+        let patch_embedding = Linear { weight: Param::from_tensor(contiguous), bias: None };
+        Self { class_embedding, patch_embedding, position_embedding, patch_size }
     }
 }
 
 impl PreparedEmbeddings {
+    fn init(config: &VisionConfig, device: &Device) -> Self {
+        let Embeddings { class_embedding, position_embedding, .. } = Embeddings::init(config, device);
+        let patch_size = config.patch_size;
+        let inputs = config.num_channels * patch_size * patch_size;
+        let patch_embedding = linear(inputs, config.hidden_size, false, config.initializer_range, device);
+        Self { class_embedding, patch_embedding, position_embedding, patch_size }
+    }
+
     fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
-        let (weight, p) = (self.patch.val(), self.patch_size);
+        let p = self.patch_size;
         let [b, c, size, _] = batch.shape();
         let (g, side) = (size / p, size / p * p);
-        let pixels = batch.pixels.clone().cast(weight.dtype()).slice(s![.., .., 0..side, 0..side]);
-        let patches = pixels.reshape([b, c, g, p, g, p]).permute([0, 2, 4, 1, 3, 5]); // [B, G, G, 3, P, P]
-        let patches = patches.reshape([b, g * g, c * p * p]).matmul(weight.unsqueeze()); // [B, G * G, W]
-        with_class_token(&self.class, patches) + self.positions.val().unsqueeze()
+        let pixels = batch.pixels.clone().cast(self.patch_embedding.weight.dtype());
+        let pixels = pixels.slice(s![.., .., 0..side, 0..side]).reshape([b, c, g, p, g, p]);
+        let patches = pixels.permute([0, 2, 4, 1, 3, 5]).reshape([b, g * g, c * p * p]); // [B, G * G, 3 * P * P]
+        let patches = self.patch_embedding.forward(patches); // [B, G * G, W]
+        with_class_token(&self.class_embedding, patches) + self.position_embedding.weight.val().unsqueeze()
     }
 }
 
@@ -101,6 +119,13 @@ impl From<Layer> for PreparedLayer {
 }
 
 impl PreparedLayer {
+    fn init(config: &VisionConfig, device: &Device) -> Self {
+        let Layer { layer_norm1, layer_norm2, mlp, .. } = Layer::init(config, device);
+        let (width, heads) = (config.hidden_size, config.num_attention_heads);
+        let attention = PreparedAttention::init(width, heads, config.initializer_range, device);
+        Self { layer_norm1, attention, layer_norm2, mlp }
+    }
+
     fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {
         let attention = self.attention.forward(self.layer_norm1.forward(x.clone()), None, rows); // [B, Q, W]
         let x = rows.of(x) + attention;
