@@ -66,9 +66,10 @@ impl PreparedAttention {
     /// The paths in [`Attention`] of the parameters that stand side by side in the one at `path`; `path` itself where it
     /// is no fused parameter.
     pub fn parts(path: &str) -> Vec<String> {
-        match path.contains(".qkv.") {
-            true => ["query", "key", "value"].map(|part| path.replace(".qkv.", &format!(".{part}."))).to_vec(),
-            false => vec![path.into()],
+        if path.contains(".qkv.") {
+            ["query", "key", "value"].map(|part| path.replace(".qkv.", &format!(".{part}."))).to_vec()
+        } else {
+            vec![path.into()]
         }
     }
 
