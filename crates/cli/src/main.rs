@@ -3,6 +3,8 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 ran but some inputs failed, 2 could
 //! not run, 130 interrupted with valid files left behind. A closed pipe counts as done.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod commands;
 mod error;

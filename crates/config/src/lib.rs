@@ -12,6 +12,8 @@
 //! # Ok::<(), chinese_clip_config::ConfigError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod activation;
 mod error;
 mod limits;

@@ -17,6 +17,8 @@
 //! Since burn 0.22 a tensor has no backend type parameter: its `Device` picks the backend at run time, and one binary runs
 //! the same model on each backend that it holds. [`device()`] makes one from its name.
 
+#![forbid(unsafe_code)]
+
 mod batching;
 mod demo;
 mod device;

@@ -7,6 +7,8 @@
 //! A block has two forms. The *canonical* one has the checkpoint's parameters and computes every intermediate in plain
 //! steps ([`Attention`]). The *prepared* one is made from it for inference ([`PreparedAttention`]).
 
+#![forbid(unsafe_code)]
+
 mod activation;
 mod attention;
 mod linear;

@@ -1,5 +1,7 @@
 //! What happens before the towers: texts become token ids, pictures become pixel values. No tensors here.
 
+#![forbid(unsafe_code)]
+
 mod decoding;
 mod dialect;
 mod encoding;

@@ -8,6 +8,8 @@
 //!
 //! Shapes: B batch, L tokens, D width.
 
+#![forbid(unsafe_code)]
+
 mod batch;
 mod error;
 mod model;

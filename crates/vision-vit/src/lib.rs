@@ -8,6 +8,8 @@
 //!
 //! Shapes: B batch, S image edge in pixels, P patch edge, G = S / P, T = G * G + 1 tokens, W width.
 
+#![forbid(unsafe_code)]
+
 mod batch;
 mod error;
 mod model;
