@@ -27,7 +27,9 @@ pub(super) fn to_rgb(samples: &Samples) -> Cow<'_, [u8]> {
             .iter()
             .flat_map(|&[c, m, y, k]| [c, m, y].map(|ink| (255 - k).saturating_sub(multiply(ink, 255 - k))))
             .collect(),
-        Samples::Grey16(values) => values.iter().flat_map(|&v| [v.min(255) as u8; 3]).collect(),
+        Samples::Grey16(values) | Samples::Grey32(values) => {
+            values.iter().flat_map(|v| [*v.clamp(&0, &255) as u8; 3]).collect()
+        }
     }
 }
 
@@ -37,8 +39,8 @@ pub(super) fn to_upright_rgb(picture: &Picture) -> (Cow<'_, [u8]>, (usize, usize
     let size = (picture.width, picture.height);
     match picture.orientation {
         Orientation::Upright => (rgb, size),
-        turned if turned.swaps_axes() => (Cow::Owned(turned.apply::<3>(&rgb, size.0)), (size.1, size.0)),
-        turned => (Cow::Owned(turned.apply::<3>(&rgb, size.0)), size),
+        turned if turned.swaps_axes() => (Cow::Owned(turned.apply::<u8, 3>(&rgb, size.0)), (size.1, size.0)),
+        turned => (Cow::Owned(turned.apply::<u8, 3>(&rgb, size.0)), size),
     }
 }
 

@@ -45,10 +45,10 @@ impl Orientation {
     }
 
     /// Turns samples upright: `[H, W, C] -> [H, W, C]` or `[W, H, C]`.
-    pub(super) fn apply<const C: usize>(self, pixels: &[u8], width: usize) -> Vec<u8> {
+    pub(super) fn apply<T: Copy + Default, const C: usize>(self, pixels: &[T], width: usize) -> Vec<T> {
         let (pixels, _) = pixels.as_chunks::<C>();
         let height = pixels.len() / width.max(1);
-        let mut out = vec![[0; C]; pixels.len()];
+        let mut out = vec![[T::default(); C]; pixels.len()];
         let (out_width, out_height) = if self.swaps_axes() { (height, width) } else { (width, height) };
         let (right, bottom) = (width.saturating_sub(1), height.saturating_sub(1));
         for y in 0..out_height {

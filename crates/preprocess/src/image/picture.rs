@@ -31,6 +31,8 @@ pub enum Mode {
     Cmyk,
     /// `I;16`: grey of 16 bits. Conversion to RGB clips at 255, as in Pillow: all but the darkest 1/256 turns white.
     Grey16,
+    /// `I`: grey of 16 bits in a container of 32, which Pillow makes of a 16-bit PGM. Clips like `I;16`.
+    Grey32,
 }
 
 impl Mode {
@@ -45,13 +47,14 @@ impl Mode {
             Self::Rgba => "RGBA",
             Self::Cmyk => "CMYK",
             Self::Grey16 => "I;16",
+            Self::Grey32 => "I",
         }
     }
 
     /// Samples of a pixel.
     pub fn channels(self) -> usize {
         match self {
-            Self::Bilevel | Self::Grey | Self::Palette | Self::Grey16 => 1,
+            Self::Bilevel | Self::Grey | Self::Palette | Self::Grey16 | Self::Grey32 => 1,
             Self::GreyAlpha => 2,
             Self::Rgb => 3,
             Self::Rgba | Self::Cmyk => 4,
@@ -69,7 +72,8 @@ pub(super) enum Samples {
     Rgb(Vec<u8>),
     Rgba(Vec<u8>),
     Cmyk(Vec<u8>),
-    Grey16(Vec<u16>),
+    Grey16(Vec<i32>),
+    Grey32(Vec<i32>),
 }
 
 /// A decoded picture in its own [`Mode`], with the EXIF orientation kept beside the pixels.
@@ -135,6 +139,7 @@ impl Picture {
             Samples::Rgba(_) => Mode::Rgba,
             Samples::Cmyk(_) => Mode::Cmyk,
             Samples::Grey16(_) => Mode::Grey16,
+            Samples::Grey32(_) => Mode::Grey32,
         }
     }
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::convert;
 use super::picture::{Mode, Picture, Samples};
-use super::resize::resize_unchecked;
+use super::resize::{clip16, resize_unchecked, resize_wide};
 use super::steps::{Tables, crop};
 use crate::{Dialect, PreprocessError};
 
@@ -176,6 +176,7 @@ fn in_own_mode(picture: &Picture, to: (usize, usize), filter: Resample) -> Sampl
             convert::unpremultiply::<4>(&mut resized);
             Samples::Rgba(resized)
         }
-        Samples::Grey16(values) => Samples::Grey16(super::resize::resize_grey16(values, from, to, filter)),
+        Samples::Grey16(values) => Samples::Grey16(resize_wide(values, from, to, filter, clip16)),
+        Samples::Grey32(values) => Samples::Grey32(resize_wide(values, from, to, filter, |sum| sum)),
     }
 }

@@ -7,7 +7,7 @@
 use chinese_clip_config::Limits;
 
 use super::super::orientation::Orientation;
-use super::{Picture, PreprocessError, Samples, checked_size, failed, palette, unpack};
+use super::{Picture, PreprocessError, Samples, TRUNCATED, checked_size, failed, palette, unpack};
 
 const FORMAT: &str = "BMP";
 
@@ -80,7 +80,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Option<Picture>, P
     let stride = (width * header.bits).div_ceil(32) * 4;
     let colors = bytes.get(header.palette_at..header.palette_at + header.colors * header.entry);
     let rows = bytes.get(header.pixels_at..).and_then(|rest| rest.get(..stride * height));
-    let (Some(colors), Some(rows)) = (colors, rows) else { return Err(failed(FORMAT, "the file ends too early")) };
+    let (Some(colors), Some(rows)) = (colors, rows) else { return Err(failed(FORMAT, TRUNCATED)) };
     let colors: Vec<[u8; 3]> = colors.chunks_exact(header.entry).map(|bgr| [bgr[2], bgr[1], bgr[0]]).collect();
     let row = |row: &[u8]| unpack(&row[..(width * header.bits).div_ceil(8)], width, header.bits, 1);
     let indices = if header.top_down {

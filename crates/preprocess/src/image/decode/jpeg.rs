@@ -10,13 +10,15 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::super::orientation;
-use super::{Picture, PreprocessError, Samples, checked_size, failed};
+use super::{Picture, PreprocessError, Samples, TRUNCATED, checked_size, failed, jpeg_segments};
 
 const FORMAT: &str = "JPEG";
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, PreprocessError> {
+    if !jpeg_segments::is_complete(bytes) {
+        return Err(failed(FORMAT, TRUNCATED));
+    }
     let failed = |source| failed(FORMAT, source);
-    // Strict, so that a truncated file is an error and not a half grey picture.
     let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(failed)?;
@@ -29,6 +31,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
         ColorSpace::Luma | ColorSpace::CMYK | ColorSpace::YCCK => stored,
         _ => ColorSpace::RGB,
     };
+    // Strict, so that damage is an error and not a half grey picture.
     decoder.set_options(options.jpeg_set_out_colorspace(wanted).set_strict_mode(true));
     let orientation = orientation::of(decoder.exif().map(Vec::as_slice), decoder.xmp().map(Vec::as_slice));
     let pixels = decoder.decode().map_err(failed)?;

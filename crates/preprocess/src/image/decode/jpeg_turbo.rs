@@ -6,11 +6,14 @@ use chinese_clip_config::Limits;
 use libjpeg_turbo_rs::{ColorSpace, Decoder, PixelFormat};
 
 use super::super::orientation;
-use super::{Picture, PreprocessError, Samples, checked_size, failed};
+use super::{Picture, PreprocessError, Samples, TRUNCATED, checked_size, failed, jpeg_segments};
 
 const FORMAT: &str = "JPEG";
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, PreprocessError> {
+    if !jpeg_segments::is_complete(bytes) {
+        return Err(failed(FORMAT, TRUNCATED));
+    }
     let failed = |source| failed(FORMAT, source);
     let mut decoder = Decoder::new(bytes).map_err(failed)?;
     let (width, height) = (decoder.header().width, decoder.header().height);
@@ -21,7 +24,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
         _ => PixelFormat::Rgb,
     };
     decoder.set_output_format(format);
-    let orientation = orientation::of(decoder.exif_data(), None);
+    let orientation = orientation::of(decoder.exif_data(), jpeg_segments::xmp(bytes));
     let pixels = decoder.decode_image().map_err(failed)?.data;
     let samples = match format {
         PixelFormat::Grayscale => Samples::Grey(pixels),

@@ -7,17 +7,23 @@ mod bmp;
 mod gif;
 #[cfg_attr(feature = "libjpeg-turbo", path = "jpeg_turbo.rs")]
 mod jpeg;
+mod jpeg_segments;
 mod other;
 mod png;
 mod sniff;
+mod tiff;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chinese_clip_config::Limits;
 use image::ImageFormat;
 
+use super::orientation::Orientation;
 use super::picture::{Picture, Samples};
 use crate::PreprocessError;
+
+/// What is wrong with a file that was cut off.
+const TRUNCATED: &str = "the file ends too early";
 
 /// Decodes the first frame.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, PreprocessError> {
@@ -29,6 +35,10 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
         ImageFormat::Bmp => match bmp::decode(bytes, limits)? {
             Some(picture) => Ok(picture),
             None => other::decode(bytes, format, limits),
+        },
+        ImageFormat::Tiff => match tiff::decode(bytes, limits)? {
+            Some(picture) => Ok(tiff::upright(picture)),
+            None => other::decode(bytes, format, limits).map(tiff::upright),
         },
         _ => other::decode(bytes, format, limits),
     };

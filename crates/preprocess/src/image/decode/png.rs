@@ -33,7 +33,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
         (ColorType::Grayscale, BitDepth::Four) => Samples::Grey(unpack(&rows, width, 4, 17)),
         (ColorType::Grayscale, BitDepth::Eight) => Samples::Grey(rows),
         (ColorType::Grayscale, BitDepth::Sixteen) => {
-            Samples::Grey16(rows.as_chunks().0.iter().map(|v| u16::from_be_bytes(*v)).collect())
+            Samples::Grey16(rows.as_chunks().0.iter().map(|v| u16::from_be_bytes(*v).into()).collect())
         }
         (ColorType::Indexed, depth) => {
             let indices = match depth {

@@ -76,32 +76,40 @@ fn vertical_first(from: (usize, usize), to: (usize, usize)) -> bool {
     from.1.saturating_sub(to.1) > from.0.saturating_sub(to.0).saturating_mul(2)
 }
 
-/// Mode `I;16`: sums in f64, rounded to u16 between the passes (`ImagingResampleHorizontal_16bpc`).
-pub(super) fn resize_grey16(values: &[u16], from: (usize, usize), to: (usize, usize), filter: Resample) -> Vec<u16> {
+/// Modes `I;16` and `I`: sums in f64, rounded between the passes and then passed to `clip` (`ImagingResampleHorizontal_16bpc`, `_32bpc`).
+pub(super) fn resize_wide(
+    values: &[i32],
+    from: (usize, usize),
+    to: (usize, usize),
+    filter: Resample,
+    clip: fn(i32) -> i32,
+) -> Vec<i32> {
     if from == to {
         return values.to_vec();
     }
     if filter == Resample::Nearest {
         return nearest::nearest(values, 1, from, to);
     }
-    let columns = |values: Vec<u16>| -> Vec<u16> {
+    let sum = |values: &[i32], stride: usize, (first, weights): (usize, &[f64])| {
+        let values = values.iter().skip(first * stride).step_by(stride);
+        let sum: f64 = values.zip(weights).fold(0.0, |sum, (value, weight)| sum + f64::from(*value) * weight);
+        clip(sum.round() as i32)
+    };
+    let columns = |values: Vec<i32>| -> Vec<i32> {
         let weights = Weights::new(from.0, to.0, filter);
-        let row = |row: &[u16]| -> Vec<u16> { (0..to.0).map(|x| sum16(row, 1, weights.at(x))).collect() };
+        let row = |row: &[i32]| -> Vec<i32> { (0..to.0).map(|x| sum(row, 1, weights.at(x))).collect() };
         if from.0 == to.0 { values } else { values.chunks_exact(from.0).flat_map(row).collect() }
     };
-    let rows = |values: Vec<u16>| -> Vec<u16> {
+    let rows = |values: Vec<i32>| -> Vec<i32> {
         let weights = Weights::new(from.1, to.1, filter);
         let width = values.len() / from.1;
-        let row = |y| -> Vec<u16> { (0..width).map(|x| sum16(&values[x..], width, weights.at(y))).collect() };
+        let row = |y| -> Vec<i32> { (0..width).map(|x| sum(&values[x..], width, weights.at(y))).collect() };
         if from.1 == to.1 { values } else { (0..to.1).flat_map(row).collect() }
     };
     if vertical_first(from, to) { columns(rows(values.to_vec())) } else { rows(columns(values.to_vec())) }
 }
 
-fn sum16(values: &[u16], stride: usize, (first, weights): (usize, &[f64])) -> u16 {
-    let values = values.iter().skip(first * stride).step_by(stride);
-    let sum: f64 = values.zip(weights).fold(0.0, |sum, (value, weight)| sum + f64::from(*value) * weight);
-    let sum = sum.round() as i32;
-    // The reference clips its two bytes one by one: above 65535 the low byte stays.
-    (((sum >> 8).clamp(0, 255) << 8) | (sum % 256).max(0)) as u16
+/// How `I;16` clips: its two bytes one by one, so that above 65535 the low byte stays.
+pub(super) fn clip16(sum: i32) -> i32 {
+    ((sum >> 8).clamp(0, 255) << 8) | (sum % 256).max(0)
 }
