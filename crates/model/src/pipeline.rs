@@ -118,9 +118,10 @@ impl ChineseClip {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.checkpoint.weights.fingerprint());
         let preparation = format!(
-            "{}|{:?}|{}|{:?}|{}|{}",
+            "{}|{:?}|{}|{}|{:?}|{}|{}",
             self.checkpoint.preprocessor.to_json(),
             self.images.dialect(),
+            cfg!(feature = "libjpeg-turbo"), // another decoder of JPEG, other pixels
             self.encode.max_length,
             self.dtype,
             NUMERICS,
