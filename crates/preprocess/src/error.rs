@@ -226,13 +226,21 @@ pub enum PreprocessError {
         /// Samples given.
         found: usize,
     },
-    /// A resize or crop to nothing.
-    #[error("cannot resize to {width} x {height} pixels")]
-    EmptyTarget {
+    /// A picture, resize or crop without pixels.
+    #[error("{width} x {height} pixels are no picture")]
+    NoPixels {
         /// Columns.
         width: usize,
         /// Rows.
         height: usize,
+    },
+    /// More pictures than [`Limits::batch`](chinese_clip_config::Limits).
+    #[error("{pictures} pictures in one call, more than the {limit} allowed")]
+    TooManyPictures {
+        /// How many there are.
+        pictures: usize,
+        /// The limit.
+        limit: usize,
     },
     /// No pictures in a call.
     #[error("no pictures")]

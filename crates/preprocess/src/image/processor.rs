@@ -64,6 +64,10 @@ impl ImageProcessor {
     }
 
     /// `B` pictures to `[B, 3, H, W]`, in parallel, in the order given.
+    ///
+    /// # Errors
+    /// When there are no pictures, when they come out in different sizes, when a result would be too large, when the configuration is
+    /// invalid, and when `do_convert_rgb` is off and a picture is not RGB: the reference refuses it too, unless `load_image` converted it.
     pub fn process(&self, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
         self.process_with(&self.config, pictures)
     }
@@ -71,6 +75,10 @@ impl ImageProcessor {
     /// [`process`](Self::process) with another configuration for this call.
     pub fn process_with(&self, config: &PreprocessorConfig, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
         config.validate().map_err(|source| PreprocessError::Config { source })?;
+        let (pictures_given, limit) = (pictures.len(), self.limits.batch);
+        if pictures_given > limit {
+            return Err(PreprocessError::TooManyPictures { pictures: pictures_given, limit });
+        }
         let at = |(index, source)| PreprocessError::AtPicture { index, source: Box::new(source) };
         let mut sizes = Vec::with_capacity(pictures.len());
         for (index, picture) in pictures.iter().enumerate() {
@@ -109,7 +117,7 @@ impl ImageProcessor {
     fn check_pixels(&self, (width, height): (usize, usize)) -> Result<(), PreprocessError> {
         let (width, height, limit) = (width as u64, height as u64, self.limits.image_pixels);
         if width == 0 || height == 0 {
-            return Err(PreprocessError::EmptyTarget { width: width as usize, height: height as usize });
+            return Err(PreprocessError::NoPixels { width: width as usize, height: height as usize });
         }
         if width.checked_mul(height).is_none_or(|pixels| pixels > limit) {
             return Err(PreprocessError::PicturePixels { width, height, limit });

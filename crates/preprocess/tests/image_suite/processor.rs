@@ -58,6 +58,10 @@ fn mixed_sizes_are_refused_by_name() {
 #[test]
 fn empty_batch_and_bad_configuration_are_errors() {
     assert!(matches!(published().process(&[]), Err(PreprocessError::NoPictures)));
+    let mut one = Limits::default();
+    one.batch = 1;
+    let error = published().with_limits(one).process(&[picture(2, 2, 1), picture(2, 2, 1)]).unwrap_err();
+    assert!(matches!(error, PreprocessError::TooManyPictures { pictures: 2, limit: 1 }));
     let nothing = PreprocessorConfig { crop_size: CropSize { height: 0, width: 1 }, ..PreprocessorConfig::default() };
     let error = published().process_with(&nothing, &[picture(2, 2, 1)]).unwrap_err();
     assert!(matches!(error, PreprocessError::Config { .. }), "{error}");

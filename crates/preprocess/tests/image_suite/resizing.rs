@@ -57,6 +57,6 @@ fn bad_arguments_are_errors() {
     assert!(matches!(bad(&[0; 6], 3, (2, 2), (1, 1)), PreprocessError::PixelCount { found: 6, .. }));
     assert!(matches!(bad(&[], 3, (0, 4), (1, 1)), PreprocessError::PixelCount { .. }));
     assert!(matches!(bad(&[0; 5], 5, (1, 1), (1, 1)), PreprocessError::PixelCount { .. }));
-    assert!(matches!(bad(&[0; 4], 4, (1, 1), (0, 1)), PreprocessError::EmptyTarget { .. }));
+    assert!(matches!(bad(&[0; 4], 4, (1, 1), (0, 1)), PreprocessError::NoPixels { .. }));
     assert!(matches!(bad(&[0; 4], 4, (usize::MAX, 2), (1, 1)), PreprocessError::PixelCount { .. }));
 }

@@ -1,6 +1,17 @@
 //! JPEG by zune-jpeg, the decoder of the `image` crate: Pillow 13.0.0, `PIL/JpegImagePlugin.py`.
 //!
-//! differs: Pillow decodes by libjpeg-turbo, whose inverse transform and chroma upsampling round otherwise. MEASURED
+//! differs: Pillow decodes by libjpeg-turbo, whose inverse transform and chroma upsampling round otherwise. Measured on six photographs
+//! (512 to 1411 pixels wide, quality 85 to 92), as levels of 255 from Pillow 13.0.0 (libjpeg-turbo 3.2.0):
+//!
+//! | picture | largest | mean | samples that differ |
+//! | --- | --- | --- | --- |
+//! | colour, chroma halved (4:2:0), four pictures | 4 | 0.10 to 0.22 | 7 to 16 % |
+//! | colour, full chroma (4:4:4) | 3 | 0.011 | 0.9 % |
+//! | grey | 1 | 0.008 | 0.8 % |
+//!
+//! Drawn pictures with saturated edges reach 9. After the resize to 224 the pixel values of the photographs differ by at most 0.043 (three levels).
+//! The feature `libjpeg-turbo` makes all of it zero.
+//!
 //! Shapes: H, W rows and columns; C channels.
 
 use chinese_clip_config::Limits;

@@ -54,7 +54,7 @@ fn checked_size(width: u32, height: u32, limits: &Limits) -> Result<(usize, usiz
         return Err(PreprocessError::PicturePixels { width: width.into(), height: height.into(), limit });
     }
     if pixels == 0 {
-        return Err(PreprocessError::EmptyTarget { width: width as usize, height: height as usize });
+        return Err(PreprocessError::NoPixels { width: width as usize, height: height as usize });
     }
     Ok((width as usize, height as usize))
 }

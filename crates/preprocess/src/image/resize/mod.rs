@@ -32,7 +32,7 @@ pub fn resize(
         return Err(PreprocessError::PixelCount { width: from.0, height: from.1, channels, found: pixels.len() });
     }
     if to.0 == 0 || to.1 == 0 {
-        return Err(PreprocessError::EmptyTarget { width: to.0, height: to.1 });
+        return Err(PreprocessError::NoPixels { width: to.0, height: to.1 });
     }
     Ok(resize_unchecked(pixels, channels, from, to, filter))
 }

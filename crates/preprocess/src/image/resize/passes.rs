@@ -221,3 +221,35 @@ fn columns<const N: usize>(rows: &[u8], taps: &[i32], out: &mut [u8], start: usi
     }
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use chinese_clip_config::Resample;
+
+    use super::*;
+
+    /// What runs where the processor has no AVX2.
+    fn plain<const C: usize, const L: usize>(src: &[u8], width: usize, weights: &Weights<i32>) -> Vec<u8> {
+        let to = weights.len() * C;
+        let mut out = vec![0; src.len() / (width * C) * to];
+        let mut lanes = vec![vec![0; width * L + STEP]; ROWS];
+        let weights = &expand(weights, L);
+        Horizontal::<C, L> { src, from: width * C, lanes: &mut lanes, weights, out: &mut out, to }.call();
+        out
+    }
+
+    #[test]
+    fn instruction_sets_agree() {
+        let noise: Vec<u8> = (0..61 * 4 * 4_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for (width, to) in [(61, 7), (61, 60), (7, 61), (1, 9), (2, 1)] {
+            for filter in [Resample::Lanczos, Resample::Bicubic, Resample::Box] {
+                let weights = Weights::new(width, to, filter).fixed();
+                for rows in 1..=ROWS {
+                    let (rgb, rgba) = (&noise[..width * 3 * rows], &noise[..width * 4 * rows]);
+                    assert_eq!(plain::<3, 4>(rgb, width, &weights), horizontal(rgb, 3, width, &weights));
+                    assert_eq!(plain::<4, 4>(rgba, width, &weights), horizontal(rgba, 4, width, &weights));
+                }
+            }
+        }
+    }
+}
