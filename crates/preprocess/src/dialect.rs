@@ -9,7 +9,6 @@
 /// | palette and bilevel pictures | resized as RGB with the filter of the configuration | resized as indices, always nearest |
 /// | grey and CMYK pictures | resized as RGB | resized in their own channels |
 /// | alpha | dropped, then resized | resized premultiplied, then dropped |
-/// | `rescale` | f64 product, rounded to f32 | f32 division by 255 |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Hugging Face transformers 4.51.3: `load_image`, then `ChineseCLIPImageProcessor`.

@@ -89,7 +89,7 @@ impl ImageProcessor {
             let (width, height) = sizes[index];
             return Err(PreprocessError::MixedSizes { index, width, height, first_width, first_height });
         }
-        let tables = Tables::new(config, self.dialect);
+        let tables = Tables::new(config);
         let plane = first_width * first_height;
         let mut data = vec![0.0; pictures.len() * 3 * plane];
         data.par_chunks_exact_mut(3 * plane).zip(pictures).for_each(|(out, picture)| {

@@ -4,8 +4,6 @@
 
 use chinese_clip_config::{CropSize, PreprocessorConfig};
 
-use crate::Dialect;
-
 /// Where the crop meets the picture along one axis.
 struct Overlap {
     /// First position in the picture.
@@ -40,16 +38,10 @@ pub(super) fn crop(rgb: &[u8], (width, height): (usize, usize), crop: CropSize) 
 pub(super) struct Tables([[f32; 256]; 3]);
 
 impl Tables {
-    pub(super) fn new(config: &PreprocessorConfig, dialect: Dialect) -> Self {
+    pub(super) fn new(config: &PreprocessorConfig) -> Self {
+        // torchvision's ToTensor divides by 255 in f32, which comes to the same for every value.
         let rescale = |value: u8| {
-            if !config.do_rescale {
-                f32::from(value)
-            } else if dialect == Dialect::CnClip && config.rescale_factor.to_bits() == (1.0_f64 / 255.0).to_bits() {
-                // torchvision's ToTensor divides in f32.
-                f32::from(value) / 255.0
-            } else {
-                (f64::from(value) * config.rescale_factor) as f32
-            }
+            if !config.do_rescale { f32::from(value) } else { (f64::from(value) * config.rescale_factor) as f32 }
         };
         let (mean, std) = (config.image_mean.map(|m| m as f32), config.image_std.map(|s| s as f32));
         let mut tables = [[0.0; 256]; 3];
