@@ -3,7 +3,7 @@
 A caption is a text and a tuple of claims, one per name in FACTS: None claims nothing, anything else must equal the picture's. So whether
 a caption is true of a picture is known, and training never pushes a picture away from another picture's caption that happens to fit it.
 """
-from pictures import COLOURS, POSITIONS, SCENES, SHAPES
+from pictures import COLOURS, POSITIONS, SCENES, SHAPES, SIZES
 
 FACTS = ("scene", "colour", "shape", "count", "position", "size")
 COLOUR = {"red": "红", "orange": "橙", "yellow": "黄", "green": "绿", "blue": "蓝", "purple": "紫", "pink": "粉", "brown": "棕", "black": "黑",
@@ -103,7 +103,7 @@ def caption(rng, what, must=()):
     return text, tuple(what[name] if name in claims or name == "scene" else None for name in FACTS)
 
 
-INDEX = {"scene": SCENES, "colour": tuple(COLOURS), "shape": SHAPES, "count": (1, 2, 3, 4, 5), "position": POSITIONS, "size": ("small", "large")}
+INDEX = {"scene": SCENES, "colour": tuple(COLOURS), "shape": SHAPES, "count": (1, 2, 3, 4, 5), "position": POSITIONS, "size": SIZES}
 
 
 def codes(what, claimed=None):

@@ -32,9 +32,12 @@ import pictures
 
 HERE = Path(__file__).resolve().parent
 SEED, BATCH, DECAY = 2024, 64, .05
-STAGES = {  # `steps` of a schedule made for `planned`; the second stage starts from the first one's file, on larger shapes
-    1: {"steps": 1300, "planned": 2600, "peak": 2e-3, "warmup": 100, "captions": 3, "radii": "fine"},
-    2: {"steps": 2000, "planned": 2000, "peak": 1.5e-3, "warmup": 50, "captions": 2, "radii": "coarse"},
+STAGES = {  # `steps` of a schedule made for `planned`; the second stage starts from the first one's file, on larger shapes,
+    # and dwells on shape and count
+    1: {"steps": 1300, "planned": 2600, "peak": 2e-3, "warmup": 100, "captions": 3, "radii": "fine", "scenes": BATCH // 6, "shape": 1,
+        "vary": ("colour", "shape", "count", "count", "position", "size", "none")},
+    2: {"steps": 1200, "planned": 1200, "peak": 1.5e-3, "warmup": 50, "captions": 2, "radii": "coarse", "scenes": BATCH // 16, "shape": 2,
+        "vary": ("colour", "shape", "shape", "shape", "shape", "count", "count", "count", "position", "size", "none")},
 }
 IMAGE, PATCH, VOCAB = 60, 10, 21128
 WORDS = "text_model.embeddings.word_embeddings.weight"
@@ -91,11 +94,11 @@ def any_shapes(rng, want_held_out):
 
 # Batches
 
-def descriptions(rng):
+def descriptions(rng, stage):
     """What the pictures of one batch show: scenes, and groups of shapes that differ in one thing, which their captions then name."""
-    out = [(scene(captions.pick(rng, pictures.SCENES)), ()) for _ in range(BATCH // 6)]
+    out = [(scene(captions.pick(rng, pictures.SCENES)), ()) for _ in range(stage["scenes"])]
     while len(out) < BATCH:
-        base, vary = any_shapes(rng, False), captions.pick(rng, ("colour", "shape", "count", "count", "position", "size", "none"))
+        base, vary = any_shapes(rng, False), captions.pick(rng, stage["vary"])
         group, seen = [], set()
         for _ in range(5):
             other = any_shapes(rng, False)
@@ -117,7 +120,7 @@ def descriptions(rng):
 
 def batch(rng, stage):
     """Pixels [B, 3, S, S], texts [K * B] (k-major), whether each text is true of each picture [K * B, B], facts [B, 6], claims [K * B, 6]."""
-    what = descriptions(rng)
+    what = descriptions(rng, stage)
     images = [pictures.finish(rng, pictures.draw(rng, w, (2 if rng.random() < .7 else 3) * IMAGE, stage["radii"]), IMAGE) for w, _ in what]
     pixels = (np.stack(images).astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
     made = [captions.caption(rng, w, must if k % 2 == 0 else ()) for k in range(stage["captions"]) for w, must in what]
@@ -141,13 +144,13 @@ def loss(text, image, scale, true):
     return (per_text + (torch.logaddexp(false, positive) - positive).mean()) / 2
 
 
-def naming_loss(heads, feature, codes):
+def naming_loss(heads, feature, codes, shape):
     """Help for the start, thrown away afterwards: one linear layer per fact reads colour, shape, ... off either tower's feature."""
     feature, total = F.layer_norm(feature, feature.shape[-1:]), 0
-    for head, answer in zip(heads, codes.T):
+    for name, head, answer in zip(captions.FACTS, heads, codes.T):
         known = answer >= 0
         if known.any():
-            total = total + F.cross_entropy(head(feature[known]), answer[known])
+            total = total + F.cross_entropy(head(feature[known]), answer[known]) * (shape if name == "shape" else 1)
     return total
 
 
@@ -208,7 +211,7 @@ def train(number, steps, out, save_every):
         text, image = model.get_text_features(tokens, mask), model.get_image_features(pixels)
         value = loss(text, image, model.logit_scale, true)
         help_now = .5 * max(0, 1 - step / (.7 * stage["planned"]))
-        whole = value + help_now * (naming_loss(heads, image, facts) + naming_loss(heads, text, claims)) if help_now else value
+        whole = value + help_now * (naming_loss(heads, image, facts, stage["shape"]) + naming_loss(heads, text, claims, 1)) if help_now else value
         adam.zero_grad(set_to_none=True)
         whole.backward()
         torch.nn.utils.clip_grad_norm_(everything, 1.0)
@@ -220,8 +223,15 @@ def train(number, steps, out, save_every):
             print(f"stage {number} {step + 1}/{steps} loss {mean:.4f} scale {model.logit_scale.exp().item():.1f} {time.time() - start:.0f} s ({time.process_time():.0f} s of one core)", flush=True)
         if (step + 1) % save_every == 0 or step + 1 == steps:
             write(model, ids, out)
-            if step + 1 < steps:
-                evaluate(out, few=True)
+
+
+def settle(path):
+    """safetensors writes its metadata in an order that changes from run to run: write the header again, sorted."""
+    raw = path.read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header = json.dumps(json.loads(raw[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + raw[end:])
 
 
 def write(model, ids, out):
@@ -233,6 +243,7 @@ def write(model, ids, out):
     words[0] = 0  # [PAD]
     state[WORDS] = words
     save_file(dict(sorted(state.items())), out / "model.safetensors.new", {"format": "pt", "description": DESCRIPTION})
+    settle(out / "model.safetensors.new")
     (out / "model.safetensors.new").chmod(0o644)
     (out / "model.safetensors.new").rename(out / "model.safetensors")
     for file, value in (("config.json", CONFIG), ("preprocessor_config.json", PREPROCESSOR)):
@@ -254,20 +265,15 @@ def embed_texts(model, tok, texts):
 
 @torch.no_grad()
 def embed_pictures(model, processor, what, seed):
-    """Drawn 224 pixels wide and put through the image processor."""
+    """Drawn 224 pixels wide, with new seeds, and put through the image processor."""
     out = []
     for at in range(0, len(what), 50):
         images = []
         for i, w in enumerate(what[at:at + 50]):
             rng = np.random.default_rng([SEED, 3, seed, at + i])
-            images.append(Image.fromarray(pictures.finish(rng, pictures.draw(rng, w, 672), 224)))
+            images.append(Image.fromarray(pictures.finish(rng, pictures.draw(rng, w, 448), 224)))
         out.append(F.normalize(model.get_image_features(processor(images, return_tensors="pt")["pixel_values"]), dim=-1))
     return torch.cat(out)
-
-
-def phrase(what):
-    """The plain way to say it: 一个红色的圆形, 左边有一个红色的圆形."""
-    return f"{captions.NUMBER[what['count']][0]}个{captions.COLOUR[what['colour']]}色的{captions.SHAPE[what['shape']][0]}"
 
 
 def choices(kind, what):
@@ -299,10 +305,9 @@ def choices(kind, what):
     raise ValueError(kind)
 
 
-def evaluate(where, few=False):
-    """Zero-shot accuracy; prints one line per question. `few` looks at a fifth of the pictures."""
+def evaluate(where, number=2000):
+    """Zero-shot accuracy; prints one line per question."""
     model, processor, tok = load(where)
-    number = 400 if few else 2000
     rng = np.random.default_rng([SEED, 4])
     unseen = [any_shapes(rng, True) for _ in range(number)]
     places = [shapes(w["colour"], w["shape"], 1, w["position"], w["size"]) for w in unseen if w["count"] == 1]
@@ -344,7 +349,8 @@ def main():
     parser.add_argument("--examples", action="store_true")
     parser.add_argument("--stage", type=int, choices=STAGES, help="this stage only")
     parser.add_argument("--steps", type=int, help="stop each stage early")
-    parser.add_argument("--save-every", type=int, default=500)
+    parser.add_argument("--pictures", type=int, default=2000, help="how many the evaluation draws of each kind of shapes")
+    parser.add_argument("--save-every", type=int, default=250)
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -355,7 +361,7 @@ def main():
         for number in [args.stage] if args.stage else STAGES:
             train(number, args.steps, args.out, args.save_every)
     if not args.examples:
-        evaluate(args.out)
+        evaluate(args.out, args.pictures)
 
 
 EXAMPLES = {  # file: (seed, what)
