@@ -41,7 +41,7 @@ impl Tables {
     pub(super) fn new(config: &PreprocessorConfig) -> Self {
         // torchvision's ToTensor divides by 255 in f32, which comes to the same for every value.
         let rescale = |value: u8| {
-            if !config.do_rescale { f32::from(value) } else { (f64::from(value) * config.rescale_factor) as f32 }
+            if config.do_rescale { (f64::from(value) * config.rescale_factor) as f32 } else { f32::from(value) }
         };
         let (mean, std) = (config.image_mean.map(|m| m as f32), config.image_std.map(|s| s as f32));
         let mut tables = [[0.0; 256]; 3];
