@@ -1,4 +1,4 @@
-//! Every activation that Hugging Face names, against ACT2FN.
+//! Every activation that Hugging Face names, but `prelu`, which has a parameter, against ACT2FN.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 

@@ -97,6 +97,51 @@ fn a_configuration_that_contradicts_the_weights_is_refused() {
 }
 
 #[test]
+fn a_patch_kernel_of_another_shape_is_refused() {
+    let name = "vision_model.embeddings.patch_embedding.weight";
+    let message = refused(|tensors| tensors.get_mut(name).unwrap().0 = vec![8, 3, 8, 32]);
+    assert!(message.contains(name) && message.contains("found [8, 3, 8, 32]"), "{message}");
+    let message = refused(|tensors| tensors.get_mut(name).unwrap().0 = vec![8, 12, 8, 8]);
+    assert!(message.contains("found [8, 12, 8, 8]"), "{message}");
+}
+
+#[test]
+fn a_weight_beyond_f16_is_refused_in_f16_alone() {
+    let name = "visual_projection.weight";
+    let folder = changed(|tensors| tensors.get_mut(name).unwrap().1[5] = 1e5);
+    let checkpoint = Checkpoint::open(folder.path().to_str().unwrap(), &OpenOptions::isolated("unused")).unwrap();
+    let load = |dtype| PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, &device("flex").unwrap());
+    load(DType::F32).unwrap();
+    let message = load(DType::F16).unwrap_err().to_string();
+    assert!(message.contains(name), "{message}");
+}
+
+#[test]
+fn what_is_not_finite_is_an_error_and_no_result() {
+    let clip = |change: fn(&mut Tensors)| {
+        let folder = changed(change);
+        let options = LoadOptions { open: OpenOptions::isolated("unused"), ..LoadOptions::default() };
+        ChineseClip::from_pretrained_with(folder.path().to_str().unwrap(), &device("flex").unwrap(), &options)
+    };
+    let error = clip(|tensors| tensors.get_mut("logit_scale").unwrap().1[0] = 100.0).unwrap_err();
+    assert!(error.to_string().contains("temperature"), "{error}");
+    let zeros = clip(|tensors| tensors.get_mut("visual_projection.weight").unwrap().1.fill(0.0)).unwrap();
+    let picture = chinese_clip::Picture::from_rgb8(2, 2, vec![7; 12]).unwrap();
+    let error = zeros.encode_images(&[picture]).unwrap_err();
+    assert!(error.to_string().contains("zero where a direction is needed"), "{error}");
+}
+
+#[test]
+fn a_processor_that_contradicts_the_model_is_refused() {
+    let folder = changed(|_| {});
+    let processor = r#"{"size": {"height": 224, "width": 224}, "do_center_crop": false}"#;
+    std::fs::write(folder.path().join("preprocessor_config.json"), processor).unwrap();
+    let options = LoadOptions { open: OpenOptions::isolated("unused"), ..LoadOptions::default() };
+    let clip = ChineseClip::from_pretrained_with(folder.path().to_str().unwrap(), &device("flex").unwrap(), &options);
+    assert!(clip.unwrap_err().to_string().contains("224x224"));
+}
+
+#[test]
 fn unsupported_configurations_are_refused_by_name() {
     let folder = changed(|_| {});
     let path = folder.path().join("config.json");

@@ -4,10 +4,11 @@ use std::process::Command;
 
 use crate::{Failure, check_tidy, root};
 
-const STEPS: [&[&str]; 4] = [
+const STEPS: [&[&str]; 5] = [
     &["fmt", "--all", "--check"],
     &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
     &["test", "--workspace", "--no-fail-fast"],
+    &["test", "-p", "chinese-clip-preprocess", "--features", "libjpeg-turbo"],
     &["doc", "--workspace", "--no-deps"],
 ];
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chinese_clip::checkpoint::{self, Checkpoint, ConvertOptions, Dtype, OpenOptions, Report};
-use chinese_clip::{ChineseClip, LoadOptions, Tokenizer, device, open, tokenizer};
+use chinese_clip::{DType, PreparedModel, Tokenizer, device, open, tokenizer};
 use clap::{Args, ValueEnum};
 
 use crate::Failure;
@@ -40,14 +40,19 @@ impl Convert {
         for note in &input.notes {
             eprintln!("note: {note}");
         }
-        let report = write(&input, &options, self)?;
-        print(&report);
-        // The result must load, exactly: nothing missing, nothing unused, no value that is not finite.
+        loads(&input)?; // before anything is replaced
+        print(&write(&input, &options, self)?);
         let output = self.output.to_str().ok_or("the output path is not UTF-8")?;
-        ChineseClip::from_pretrained_with(output, &device("flex")?, &LoadOptions::default())?;
+        loads(&Checkpoint::open(output, &options).map_err(chinese_clip::Error::from)?)?;
         println!("loads");
         Ok(())
     }
+}
+
+/// A checkpoint must load exactly: nothing missing, nothing unused, no value that is not finite.
+fn loads(checkpoint: &Checkpoint) -> Result<(), Failure> {
+    PreparedModel::load(&checkpoint.config, &checkpoint.weights, DType::F32, &device("flex")?)?;
+    Ok(())
 }
 
 fn write(input: &Checkpoint, options: &OpenOptions, task: &Convert) -> Result<Report, Failure> {

@@ -47,8 +47,9 @@ struct Row {
 impl Parity {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let images = pictures(&self.images.clone().unwrap_or_else(|| root().join("crates/model/demo/examples")))?;
-        let texts =
-            texts(&self.texts.clone().unwrap_or_else(|| root().join("crates/preprocess/tests/data/texts.jsonl")))?;
+        let texts = texts(
+            &self.texts.clone().unwrap_or_else(|| root().join("crates/preprocess/tests/data/text_inputs.jsonl")),
+        )?;
         let reference = self.ask(&images, &texts)?;
         let rows = compare(&self.checkpoint, &images, &texts, &reference)?;
         let name = self.name.clone().unwrap_or_else(|| {
@@ -129,7 +130,7 @@ fn compare(checkpoint: &Path, images: &[PathBuf], texts: &[String], reference: &
     let on_reference_pixels = in_batches(&clip, &expected_pixels, shape)?;
     let end_to_end = clip.image_features(&opened)?;
     let image_features = reference.f32("image_features").0;
-    let similarity = clip.compare(&on_reference_pixels.clone().into_unit(), &text.clone().into_unit())?;
+    let similarity = clip.compare(&on_reference_pixels.clone().into_unit()?, &text.clone().into_unit()?)?;
     let probabilities: Vec<f32> = (0..images.len()).flat_map(|i| similarity.probabilities(i)).collect();
     let off = max_distance(&probabilities, &reference.f32("probabilities").0);
 

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use chinese_clip_config::{ChineseClipConfig, PreprocessorConfig};
+use chinese_clip_config::{ChineseClipConfig, PreprocessorConfig, VisionKind};
 
 use crate::mmap::Region;
 use crate::names::Naming;
@@ -66,6 +66,9 @@ impl Checkpoint {
             return Err(CheckpointError::NotADirectory { path: path.into() });
         }
         let id = match chinese_clip_config::published(source) {
+            Some(model) if model.vision == VisionKind::ResNet50 => {
+                return Err(CheckpointError::ResNet { name: source.into() });
+            }
             Some(model) => model.hub_id,
             None if hub::is_id(source) => source,
             None => return Err(CheckpointError::NoSuchSource { name: source.into() }),
@@ -85,9 +88,9 @@ impl Checkpoint {
         if !exists(CONFIG) {
             return Err(CheckpointError::MissingConfig { directory: dir.into() });
         }
-        let config = ChineseClipConfig::from_file(&dir.join(CONFIG))?;
+        let config = ChineseClipConfig::from_file(&dir.join(CONFIG), &options.limits)?;
         let preprocessor = if exists(PREPROCESSOR) {
-            PreprocessorConfig::from_file(&dir.join(PREPROCESSOR))?
+            PreprocessorConfig::from_file(&dir.join(PREPROCESSOR), &options.limits)?
         } else {
             let size = config.vision_config.image_size;
             notes.push(format!(

@@ -113,6 +113,12 @@ pub enum CheckpointError {
     /// The tensors are not those that the configuration asks for.
     #[error("the weights do not fit the configuration:{}", coverage(missing, unexpected, misshapen))]
     Coverage { /** Names that the model needs and the file lacks. */ missing: Vec<String>, /** Names in the file that the model does not know. */ unexpected: Vec<String>, /** Tensors of another shape. */ misshapen: Vec<Misshapen> },
+    /// A published model with a ResNet as image tower.
+    #[error("`{name}` has a ResNet as image tower, which is not supported yet")]
+    ResNet {
+        /// What was asked for.
+        name: String,
+    },
     /// The hub wants a token, or a better one.
     #[error("`{id}` is not a directory here, and {endpoint} refuses access to a model of that id (status {status})")]
     Unauthorized { /** The repository. */ id: String, /** The hub. */ endpoint: String, /** 401 or 403. */ status: u16, /** Whether a token was sent. */ with_token: bool },
@@ -190,6 +196,7 @@ impl CheckpointError {
             Self::Torch { .. } => "save the model with torch.save(model.state_dict(), FILE) or as safetensors",
             Self::NotFinite { .. } => "the training diverged or the file is damaged; use another checkpoint",
             Self::Overflow { .. } => "convert to f32 or bf16",
+            Self::ResNet { .. } => "use one of the ViT models, ViT-B-16 for example",
             Self::Coverage { .. } => "config.json and the weights must come from the same model",
             Self::Unauthorized { with_token: false, .. } => {
                 "set HF_TOKEN to an access token of an account that may read it (or run `hf auth login`), and check the spelling: the hub answers so for unknown ids, too"

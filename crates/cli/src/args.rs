@@ -181,6 +181,7 @@ pub(crate) struct ClassifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A second run with the same -o goes on where the first stopped: what is in the file is not embedded again.
+It goes by the names as typed: a picture that changed under its name is not noticed.
 Beside FILE stands FILE.meta.json, which says what model made the vectors, and for npy FILE.rows.jsonl, which names the rows.
 
 Examples:

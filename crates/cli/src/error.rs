@@ -50,6 +50,12 @@ pub(crate) enum CliError {
     Differs { path: PathBuf, differences: Vec<String> },
     #[error("{} is damaged: {problem}", path.display())]
     Damaged { path: PathBuf, problem: String },
+    /// No picture of all that were given; an output of no row would replace what is there.
+    #[error("none of the pictures can be read; {} was not written", path.display())]
+    NothingReadable { path: PathBuf },
+    /// The name would come back changed from the output, and two such names could be one.
+    #[error("the name of {} is not UTF-8, so the output cannot tell it", path.display())]
+    NameNotUtf8 { path: PathBuf },
     #[error("{} is being written by another process", path.display())]
     Busy { path: PathBuf },
     #[error("cannot read or write the parquet file {}", path.display())]

@@ -80,6 +80,20 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
+/// Leaves out paths that are not UTF-8; they go to `failed`.
+pub(crate) fn with_names(paths: Vec<PathBuf>, mut failed: impl FnMut(&CliError)) -> Vec<PathBuf> {
+    paths
+        .into_iter()
+        .filter(|path| {
+            let has_name = path.to_str().is_some();
+            if !has_name {
+                failed(&CliError::NameNotUtf8 { path: path.clone() });
+            }
+            has_name
+        })
+        .collect()
+}
+
 /// Replaces each directory by the pictures below it, sorted by path. What cannot be walked goes to `failed`.
 pub(crate) fn expand(paths: &[PathBuf], mut failed: impl FnMut(&CliError)) -> Result<Vec<PathBuf>, CliError> {
     let mut expanded = Vec::new();

@@ -1,6 +1,7 @@
 //! What can be wrong with a configuration.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// One fault of a configuration: which field, and what is wrong with it.
@@ -31,12 +32,10 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is larger than [`Limits::json_bytes`](crate::Limits::json_bytes).
-    #[error("{} has {bytes} bytes, more than the {limit} that a JSON file may have", path.display())]
+    #[error("{} has more than the {limit} bytes that a JSON file may have", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        bytes: u64,
         /// The limit.
         limit: u64,
     },
@@ -82,6 +81,13 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().flat_map(|fault| ["\n  ".to_string(), fault.to_string()]).collect()
 }
 
+/// Widths of layers.
+pub(crate) const WIDTHS: RangeInclusive<usize> = 1..=1 << 20;
+/// Numbers of layers.
+pub(crate) const LAYERS: RangeInclusive<usize> = 0..=1024;
+/// Edges of pictures, in pixels.
+pub(crate) const EDGES: RangeInclusive<usize> = 1..=1 << 14;
+
 /// Collects faults under a prefix.
 pub(crate) struct Faults {
     prefix: &'static str,
@@ -99,8 +105,11 @@ impl Faults {
         }
     }
 
-    pub(crate) fn positive(&mut self, field: &str, value: usize) {
-        self.check(value > 0, field, || "is 0, must be at least 1".into());
+    /// Sizes are bounded, so that no arithmetic on them overflows and a hostile file costs nothing.
+    pub(crate) fn size(&mut self, field: &str, value: usize, range: RangeInclusive<usize>) {
+        self.check(range.contains(&value), field, || {
+            format!("is {value}, must lie between {} and {}", range.start(), range.end())
+        });
     }
 
     pub(crate) fn epsilon(&mut self, field: &str, value: f64) {

@@ -1,10 +1,13 @@
 //! `config.json`: `ChineseCLIPConfig` of transformers 4.51.3.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::{Faults, WIDTHS};
 use crate::{ConfigError, Fault, Limits, TextConfig, VisionConfig};
 
 /// The joint model. Unknown keys are ignored, absent ones take the reference's defaults.
@@ -62,7 +65,12 @@ impl ChineseClipConfig {
         let half = match root.get("model_type").and_then(Value::as_str) {
             Some("chinese_clip_text_model") => Some("text_config"),
             Some("chinese_clip_vision_model") => Some("vision_config"),
-            _ => None,
+            Some("chinese_clip") | None => None,
+            Some(other) => {
+                let problem = format!("is `{other}`, must be `chinese_clip`");
+                let fault = Fault { field: "model_type".into(), problem };
+                return Err(ConfigError::Invalid { faults: vec![fault] });
+            }
         };
         let root = match half {
             Some(key) => Map::from_iter([(key.to_string(), Value::Object(root))]),
@@ -74,8 +82,8 @@ impl ChineseClipConfig {
     }
 
     /// Reads and validates a `config.json`.
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        read(path, Self::from_json)
+    pub fn from_file(path: &Path, limits: &Limits) -> Result<Self, ConfigError> {
+        read(path, limits, Self::from_json)
     }
 
     /// The `config.json` of this model, as HF reads it.
@@ -90,8 +98,8 @@ impl ChineseClipConfig {
 
     /// Checks ranges and contradictions, and reports every fault at once.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut faults = crate::error::Faults::of("");
-        faults.positive("projection_dim", self.projection_dim);
+        let mut faults = Faults::of("");
+        faults.size("projection_dim", self.projection_dim, WIDTHS);
         let scale = self.logit_scale_init_value;
         faults.check(scale.is_finite(), "logit_scale_init_value", || format!("is {scale}, must be finite"));
         faults.found.extend(self.text_config.faults().found);
@@ -114,17 +122,25 @@ pub(crate) fn pretty(map: &Map<String, Value>) -> String {
 
 pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ConfigError> {
     let deserializer = &mut serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(deserializer)
-        .map_err(|error| ConfigError::Json { key: error.path().to_string(), source: error.into_inner() })
+    let value = serde_path_to_error::deserialize(&mut *deserializer)
+        .map_err(|error| ConfigError::Json { key: error.path().to_string(), source: error.into_inner() })?;
+    deserializer.end().map_err(|source| ConfigError::Json { key: "?".into(), source })?;
+    Ok(value)
 }
 
-pub(crate) fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, ConfigError>) -> Result<T, ConfigError> {
+pub(crate) fn read<T>(
+    path: &Path,
+    limits: &Limits,
+    parse: impl FnOnce(&str) -> Result<T, ConfigError>,
+) -> Result<T, ConfigError> {
     let unreadable = |source| ConfigError::Read { path: path.into(), source };
-    let (bytes, limit) = (std::fs::metadata(path).map_err(unreadable)?.len(), Limits::default().json_bytes);
-    if bytes > limit {
-        return Err(ConfigError::TooLarge { path: path.into(), bytes, limit });
+    let limit = limits.json_bytes;
+    let mut text = String::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(limit.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > limit {
+        return Err(ConfigError::TooLarge { path: path.into(), limit });
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
     parse(text.trim_start_matches('\u{feff}'))
         .map_err(|source| ConfigError::InFile { path: path.into(), source: Box::new(source) })
 }
@@ -175,10 +191,11 @@ mod tests {
     #[test]
     fn every_fault_is_named() {
         let json = r#"{"projection_dim": 0, "text_config": {"num_attention_heads": 7, "pad_token_id": 30522},
-            "vision_config": {"patch_size": 0, "layer_norm_eps": 2, "num_channels": 1}}"#;
+            "vision_config": {"num_hidden_layers": 1000000000000, "patch_size": 0, "layer_norm_eps": 2, "num_channels": 1}}"#;
         let message = ChineseClipConfig::from_json(json).unwrap_err().to_string();
         for field in [
             "projection_dim: is 0",
+            "vision_config.num_hidden_layers: is 1000000000000",
             "text_config.num_attention_heads: is 7, must divide hidden_size = 768",
             "text_config.pad_token_id",
             "vision_config.patch_size",
@@ -187,6 +204,8 @@ mod tests {
         ] {
             assert!(message.contains(field), "{field} is not in {message}");
         }
+        let message = ChineseClipConfig::from_json(r#"{"model_type": "clip"}"#).unwrap_err().to_string();
+        assert!(message.contains("model_type: is `clip`"), "{message}");
         let message = ChineseClipConfig::from_json(r#"{"vision_config": []}"#).unwrap_err().to_string();
         assert!(message.contains("vision_config: must be an object"), "{message}");
     }
@@ -199,6 +218,7 @@ mod tests {
             (r#"{"text_config": {"hidden_size": "768"}}"#, "text_config.hidden_size"),
             ("[]", "."),
             ("{", "?"),
+            ("{} {}", "?"),
         ] {
             match ChineseClipConfig::from_json(json) {
                 Err(ConfigError::Json { key: found, .. }) => assert_eq!(found, key, "{json}"),

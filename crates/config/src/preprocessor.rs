@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::ConfigError;
-use crate::error::Faults;
+use crate::error::{EDGES, Faults};
 use crate::model::{parse, pretty, read};
+use crate::{ConfigError, Limits};
 
 /// Resampling filter, by Pillow's codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -132,15 +133,12 @@ pub struct PreprocessorConfig {
     /// Resize.
     pub do_resize: bool,
     /// Target of the resize.
-    #[serde(deserialize_with = "or_default_size")]
     pub size: Size,
     /// Filter of the resize.
-    #[serde(deserialize_with = "or_default_resample")]
     pub resample: Resample,
     /// Crop the centre.
     pub do_center_crop: bool,
     /// Size of the crop; what it exceeds the picture by is filled with zeros.
-    #[serde(deserialize_with = "or_default_crop")]
     pub crop_size: CropSize,
     /// Multiply by `rescale_factor`.
     pub do_rescale: bool,
@@ -149,27 +147,9 @@ pub struct PreprocessorConfig {
     /// Subtract the mean, divide by the standard deviation.
     pub do_normalize: bool,
     /// Mean of red, green, blue.
-    #[serde(deserialize_with = "or_default_mean")]
     pub image_mean: [f64; 3],
     /// Standard deviation of red, green, blue.
-    #[serde(deserialize_with = "or_default_std")]
     pub image_std: [f64; 3],
-}
-
-macro_rules! or_default {
-    ($($function:ident: $type:ty = $field:ident),*) => {$(
-        fn $function<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
-            Ok(Option::deserialize(deserializer)?.unwrap_or(PreprocessorConfig::default().$field))
-        }
-    )*};
-}
-
-or_default! {
-    or_default_size: Size = size,
-    or_default_resample: Resample = resample,
-    or_default_crop: CropSize = crop_size,
-    or_default_mean: [f64; 3] = image_mean,
-    or_default_std: [f64; 3] = image_std
 }
 
 impl Default for PreprocessorConfig {
@@ -204,21 +184,23 @@ impl PreprocessorConfig {
 
     /// Parses a `preprocessor_config.json` and validates it. Unknown keys are ignored; `null` means the default.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        let config: Self = parse(json)?;
+        let root: Map<String, Value> = parse(json)?;
+        let given = root.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        let config: Self = parse(&Value::Object(given).to_string())?;
         config.validate()?;
         Ok(config)
     }
 
     /// Reads and validates a `preprocessor_config.json`.
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        read(path, Self::from_json)
+    pub fn from_file(path: &Path, limits: &Limits) -> Result<Self, ConfigError> {
+        read(path, limits, Self::from_json)
     }
 
     /// The `preprocessor_config.json` of this processor, as HF reads it.
     pub fn to_json(&self) -> String {
-        let mut root = serde_json::Map::new();
+        let mut root = Map::new();
         root.insert("image_processor_type".into(), "ChineseCLIPImageProcessor".into());
-        if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(self) {
+        if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
             root.extend(fields);
         }
         pretty(&root)
@@ -231,15 +213,13 @@ impl PreprocessorConfig {
             Size::Exact { height, width } => (height, width),
             Size::ShortestEdge { shortest_edge } => (shortest_edge, shortest_edge),
         };
-        for (field, edge) in
-            [("size", height.min(width)), ("crop_size", self.crop_size.height.min(self.crop_size.width))]
-        {
-            faults.positive(field, edge);
-        }
-        for (field, edge) in
-            [("size", height.max(width)), ("crop_size", self.crop_size.height.max(self.crop_size.width))]
-        {
-            faults.check(edge <= 1 << 14, field, || format!("is {edge}, must be at most 16384"));
+        for (field, edge) in [
+            ("size", height),
+            ("size", width),
+            ("crop_size", self.crop_size.height),
+            ("crop_size", self.crop_size.width),
+        ] {
+            faults.size(field, edge, EDGES);
         }
         let factor = self.rescale_factor;
         faults.check(factor.is_finite(), "rescale_factor", || format!("is {factor}, must be finite"));
@@ -287,6 +267,7 @@ mod tests {
             (r#"{"size": {"longest_edge": 3}}"#, "size"),
             (r#"{"size": {"height": 2}}"#, "size"),
             (r#"{"resample": 6}"#, "resample"),
+            ("[]", "invalid JSON"),
             (r#"{"image_mean": [0.5]}"#, "image_mean"),
             (r#"{"image_std": [1, 0, 1]}"#, "image_std"),
             (r#"{"size": 0}"#, "size: is 0"),

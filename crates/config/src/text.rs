@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Activation;
-use crate::error::Faults;
+use crate::error::{Faults, LAYERS, WIDTHS};
 
 /// How positions enter attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,17 @@ pub enum PositionEmbedding {
     RelativeKey,
     /// Huang et al. 2020, method 4.
     RelativeKeyQuery,
+}
+
+impl PositionEmbedding {
+    /// As `config.json` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Absolute => "absolute",
+            Self::RelativeKey => "relative_key",
+            Self::RelativeKeyQuery => "relative_key_query",
+        }
+    }
 }
 
 /// The BERT tower. Field names and defaults are Hugging Face's; published checkpoints set little more than `vocab_size`.
@@ -92,11 +103,12 @@ impl TextConfig {
 
     pub(crate) fn faults(&self) -> Faults {
         let mut faults = Faults::of("text_config.");
-        faults.positive("vocab_size", self.vocab_size);
-        faults.positive("hidden_size", self.hidden_size);
-        faults.positive("intermediate_size", self.intermediate_size);
-        faults.positive("max_position_embeddings", self.max_position_embeddings);
-        faults.positive("type_vocab_size", self.type_vocab_size);
+        faults.size("vocab_size", self.vocab_size, 1..=1 << 24);
+        faults.size("hidden_size", self.hidden_size, WIDTHS);
+        faults.size("num_hidden_layers", self.num_hidden_layers, LAYERS);
+        faults.size("intermediate_size", self.intermediate_size, WIDTHS);
+        faults.size("max_position_embeddings", self.max_position_embeddings, 2..=1 << 20); // [CLS] and [SEP]
+        faults.size("type_vocab_size", self.type_vocab_size, 1..=1 << 10);
         faults.heads(self.hidden_size, self.num_attention_heads);
         faults.epsilon("layer_norm_eps", self.layer_norm_eps);
         faults.check(self.pad_token_id < self.vocab_size, "pad_token_id", || {

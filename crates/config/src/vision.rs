@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Activation;
-use crate::error::Faults;
+use crate::error::{EDGES, Faults, LAYERS, WIDTHS};
 
 /// The ViT tower. Field names and defaults are Hugging Face's; note the default patch of 32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,8 +75,10 @@ impl VisionConfig {
 
     pub(crate) fn faults(&self) -> Faults {
         let mut faults = Faults::of("vision_config.");
-        faults.positive("hidden_size", self.hidden_size);
-        faults.positive("intermediate_size", self.intermediate_size);
+        faults.size("hidden_size", self.hidden_size, WIDTHS);
+        faults.size("num_hidden_layers", self.num_hidden_layers, LAYERS);
+        faults.size("intermediate_size", self.intermediate_size, WIDTHS);
+        faults.size("image_size", self.image_size, EDGES);
         faults.heads(self.hidden_size, self.num_attention_heads);
         faults.check(self.num_channels == 3, "num_channels", || {
             format!("is {}, must be 3: the processor makes RGB", self.num_channels)

@@ -43,23 +43,27 @@ impl Embeddings {
         self.values.chunks_exact(self.width.max(1))
     }
 
-    /// Scales every vector to unit length. There is no epsilon, as in the reference: a vector of zeros becomes NaN.
-    #[must_use]
-    pub fn into_unit(mut self) -> Self {
+    /// Scales every vector to unit length.
+    ///
+    /// differs: a vector of zeros is an error here and NaN in the reference.
+    pub fn into_unit(mut self) -> Result<Self, Error> {
         for row in self.values.chunks_exact_mut(self.width.max(1)) {
             let norm = dot(row, row).sqrt();
+            if norm == 0.0 || !norm.is_finite() {
+                return Err(Error::NotFinite { what: "the length of a feature" });
+            }
             for value in row {
                 *value = (f64::from(*value) / norm) as f32;
             }
         }
-        self
+        Ok(self)
     }
 
-    /// The mean of the vectors, scaled to unit length; `None` of no vector.
-    pub(crate) fn mean_direction(&self) -> Option<Self> {
-        let first = self.rows().next()?.to_vec();
-        let sum = self.rows().skip(1).fold(first, |sum, row| sum.iter().zip(row).map(|(a, b)| a + b).collect());
-        Some(Self::new(sum, self.width).into_unit())
+    /// The mean of the vectors, scaled to unit length.
+    pub(crate) fn mean_direction(&self) -> Result<Self, Error> {
+        let zeros = vec![0.0; self.width];
+        let sum = self.rows().fold(zeros, |sum, row| sum.iter().zip(row).map(|(a, b)| a + b).collect());
+        Self::new(sum, self.width).into_unit()
     }
 
     /// One after another.

@@ -65,13 +65,19 @@ pub enum Error {
         /// Number of texts.
         texts: usize,
     },
-    /// Vectors of different models, or of different preparation.
+    /// Vectors of different widths, and so of different models.
     #[error("embeddings of width {left} and {right} cannot be compared")]
     Width {
         /// Width of the first.
         left: usize,
         /// Width of the second.
         right: usize,
+    },
+    /// The model computed infinity or not-a-number, or a vector of zeros, which has no direction.
+    #[error("{what} is not finite, or is zero where a direction is needed")]
+    NotFinite {
+        /// What was computed.
+        what: &'static str,
     },
     /// A backend gave back something else than numbers.
     #[error("cannot read back a result from {device}: {reason}")]
@@ -94,6 +100,7 @@ impl Error {
             Self::Vision(error) => error.hint(),
             Self::Device { hint, .. } => Some(hint.clone()),
             Self::Dtype { .. } => Some("dtypes are f32, f16 and bf16; f32 runs everywhere".into()),
+            Self::NotFinite { .. } => Some("the weights overflow in this dtype or are damaged; try --dtype f32".into()),
             Self::Template { .. } => Some("write the label's place as `{}`: 一张{}的图片".into()),
             _ => None,
         }

@@ -29,15 +29,15 @@ mod model;
 mod pipeline;
 mod prompts;
 
-pub use burn::tensor::{DType, Device};
+pub use burn::tensor::{DType, Device, Tensor, TensorData};
 pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
 pub use chinese_clip_config::{self as config, ChineseClipConfig, Limits, PreprocessorConfig};
 pub use chinese_clip_nn::{Intermediate, Recorder};
 pub use chinese_clip_preprocess::{
     self as preprocess, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Tokenizer,
 };
-pub use chinese_clip_text_bert::{TextModel, TokenBatch};
-pub use chinese_clip_vision_vit::{PixelBatch, VisionModel, VisionOutput};
+pub use chinese_clip_text_bert::{PreparedTextModel, TextError, TextModel, TokenBatch};
+pub use chinese_clip_vision_vit::{PixelBatch, PreparedVisionModel, VisionError, VisionModel, VisionOutput};
 
 pub use batching::Budget;
 pub use demo::DEMO;

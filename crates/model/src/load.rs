@@ -7,8 +7,11 @@ use std::collections::HashSet;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use chinese_clip_checkpoint::{CheckpointError, Misshapen, Weights};
+use chinese_clip_checkpoint::{CheckpointError, Dtype, Misshapen, Weights};
 use rayon::prelude::*;
+
+/// The one scalar: its shape in a checkpoint is `[]`.
+const LOGIT_SCALE: &str = "logit_scale";
 
 /// Gives every parameter of `module` the tensors of the names that `names_of` makes of its path, side by side.
 pub(crate) fn load<M: Module>(
@@ -69,6 +72,10 @@ impl Loader<'_> {
         self.path.last().is_some_and(|(_, in_linear)| *in_linear)
     }
 
+    fn in_field(&self, field: &str) -> bool {
+        self.path.iter().any(|(name, _)| name == field)
+    }
+
     /// The values of a parameter of `shape`; `None`, and the fault noted, where they cannot be had.
     fn read(&mut self, names: &[String], shape: &[usize]) -> Option<Vec<f32>> {
         let mut part = shape.to_vec();
@@ -98,13 +105,19 @@ impl Loader<'_> {
             return None;
         };
         self.used.insert(name.into());
-        let scalar = found.is_empty() && expected == [1]; // logit_scale
-        let convolution = matches!((found, expected), (&[w, c, h, v], &[o, i]) if w == o && c * h * v == i); // patches
-        if found != expected && !scalar && !convolution {
-            self.misshapen.push(Misshapen { tensor: name.into(), expected: expected.into(), found: found.into() });
+        let scalar = name == LOGIT_SCALE && found.is_empty() && expected == [1];
+        let expected = match *expected {
+            [outputs, inputs] if self.in_field("patch_embedding") => {
+                let patch = (inputs / 3).isqrt(); // a convolution whose stride is its kernel
+                vec![outputs, 3, patch, patch]
+            }
+            _ => expected.to_vec(),
+        };
+        if found != expected && !scalar {
+            self.misshapen.push(Misshapen { tensor: name.into(), expected, found: found.into() });
             return None;
         }
-        let values = self.weights.to_f32(name);
+        let values = self.weights.to_f32(name).and_then(|values| fits(name, values, self.dtype));
         self.weights.release(name);
         values.map_err(|error| self.unreadable.get_or_insert(error)).ok()
     }
@@ -123,10 +136,24 @@ impl ModuleMapper for Loader<'_> {
         let (names, shape) = (self.names(), param.lazy_shape().to_vec());
         match self.read(&names, &shape) {
             Some(values) => {
+                // Logits are f32 always, and so is what they are multiplied by.
+                let dtype = if self.in_field(LOGIT_SCALE) { DType::F32 } else { self.dtype };
                 let data = TensorData::new(values, shape);
-                Param::initialized(param.id, Tensor::from_data(data, (self.device, self.dtype)))
+                Param::initialized(param.id, Tensor::from_data(data, (self.device, dtype)))
             }
             None => param,
+        }
+    }
+}
+
+/// An error if a value is beyond the range of `dtype`.
+fn fits(tensor: &str, values: Vec<f32>, dtype: DType) -> Result<Vec<f32>, CheckpointError> {
+    let largest = if dtype == DType::F16 { 65504.0 } else { f32::MAX };
+    match values.iter().position(|value| value.abs() > largest) {
+        None => Ok(values),
+        Some(index) => {
+            let value = values[index].into();
+            Err(CheckpointError::Overflow { tensor: tensor.into(), index, value, dtype: Dtype::F16 })
         }
     }
 }

@@ -30,6 +30,7 @@ pub struct ChineseClipModel {
 impl ChineseClipModel {
     /// A model of random weights, which are drawn when first read.
     pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
+        config.validate()?;
         let (text, vision) = (&config.text_config, &config.vision_config);
         Ok(Self {
             text_model: TextModel::init(text, device)?,
@@ -64,11 +65,26 @@ impl ChineseClipModel {
         recorder.record("vision.features", self.visual_projection.forward(pooled)) // [I, E]
     }
 
-    /// Embeddings and logits of all pairs.
+    /// Embeddings and logits of all pairs; their shapes stand at [`ModelOutput`].
     pub fn forward(&self, texts: &TokenBatch, images: &PixelBatch, recorder: &mut Recorder) -> ModelOutput {
         let text = self.get_text_features(texts, recorder);
         let image = self.get_image_features(images, recorder);
         ModelOutput::new(&text, &image, self.logit_scale.val())
+    }
+
+    /// The text tower.
+    pub fn text_model(&self) -> &TextModel {
+        &self.text_model
+    }
+
+    /// The image tower: the visual backbone.
+    pub fn vision_model(&self) -> &VisionModel {
+        &self.vision_model
+    }
+
+    /// The logarithm of the temperature, shape `[1]`, in f32.
+    pub fn logit_scale(&self) -> Tensor<1> {
+        self.logit_scale.val()
     }
 
     /// The inference form.
@@ -120,6 +136,7 @@ impl PreparedModel {
 
     /// A model of random weights, which are drawn when first read.
     pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
+        config.validate()?;
         let (text, vision) = (&config.text_config, &config.vision_config);
         Ok(Self {
             text_model: PreparedTextModel::init(text, device)?,
@@ -146,13 +163,13 @@ impl PreparedModel {
         self.visual_projection.forward(self.vision_model.forward(batch))
     }
 
-    /// Embeddings and logits of all pairs.
+    /// Embeddings and logits of all pairs; their shapes stand at [`ModelOutput`].
     pub fn forward(&self, texts: &TokenBatch, images: &PixelBatch) -> ModelOutput {
         let (text, image) = (self.get_text_features(texts), self.get_image_features(images));
         ModelOutput::new(&text, &image, self.logit_scale.val())
     }
 
-    /// The logarithm of the temperature, shape `[1]`.
+    /// The logarithm of the temperature, shape `[1]`, in f32.
     pub fn logit_scale(&self) -> Tensor<1> {
         self.logit_scale.val()
     }

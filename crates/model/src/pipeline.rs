@@ -2,12 +2,12 @@
 
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Vocabulary};
-use chinese_clip_config::{ChineseClipConfig, Limits};
+use chinese_clip_config::{ChineseClipConfig, Limits, Size};
 use chinese_clip_preprocess::{
-    Dialect, EncodeOptions, Encoding, ImageProcessor, Padding, Picture, Pixels, TextBatch, Tokenizer,
+    Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
 };
 use chinese_clip_text_bert::TokenBatch;
-use chinese_clip_vision_vit::PixelBatch;
+use chinese_clip_vision_vit::{PixelBatch, VisionError};
 
 use crate::batching::{image_batches, text_batches};
 use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, demo};
@@ -24,6 +24,8 @@ pub struct LoadOptions {
     pub dialect: Dialect,
     /// The most tokens of a text; `None` is what the model has positions for.
     pub max_length: Option<usize>,
+    /// What happens to a longer text.
+    pub overlong: Overlong,
     /// Size of batches.
     pub budget: Budget,
     /// Where checkpoints come from.
@@ -36,6 +38,7 @@ impl Default for LoadOptions {
             dtype: DType::F32,
             dialect: Dialect::default(),
             max_length: None,
+            overlong: Overlong::default(),
             budget: Budget::default(),
             open: OpenOptions::default(),
         }
@@ -73,14 +76,18 @@ impl ChineseClip {
     /// Loads an opened checkpoint.
     pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
         let limits = &options.open.limits;
+        check_size(&checkpoint)?;
         let tokenizer = tokenizer(&checkpoint, limits)?;
         let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, options.dtype, device)?;
         let scale = f64::from(host(&model.logit_scale(), device)?.first().copied().unwrap_or_default()).exp();
+        if !(scale as f32).is_finite() {
+            return Err(Error::NotFinite { what: "the temperature exp(logit_scale)" });
+        }
         let positions = checkpoint.config.text_config.max_position_embeddings;
         let encode = EncodeOptions {
             max_length: options.max_length.unwrap_or(positions).min(positions),
+            overlong: options.overlong,
             limits: limits.clone(),
-            ..EncodeOptions::default()
         };
         let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect).with_limits(limits.clone());
         let (device, dtype, budget) = (device.clone(), options.dtype, options.budget);
@@ -112,22 +119,25 @@ impl ChineseClip {
         self.scale
     }
 
-    /// What makes an embedding comparable with another: weights, preprocessing, number format, numerics version and width,
-    /// as a hexadecimal digest. Reads all weights.
-    pub fn fingerprint(&self) -> String {
+    /// What makes an embedding comparable with another: weights, configuration, vocabulary, preprocessing, number format and
+    /// numerics version, as a hexadecimal digest. Reads all weights.
+    pub fn fingerprint(&self) -> Result<String, Error> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.checkpoint.weights.fingerprint());
-        let preparation = format!(
-            "{}|{:?}|{}|{}|{:?}|{}|{}",
+        let dialect = match self.images.dialect() {
+            Dialect::Hf => "hf",
+            Dialect::CnClip => "cn_clip",
+        };
+        for part in [
+            self.config().to_json(),
+            self.tokenizer.to_json()?,
             self.checkpoint.preprocessor.to_json(),
-            self.images.dialect(),
-            cfg!(feature = "libjpeg-turbo"), // another decoder of JPEG, other pixels
-            self.encode.max_length,
-            self.dtype,
-            NUMERICS,
-            self.config().projection_dim,
-        );
-        hasher.update(preparation.as_bytes()).finalize().to_hex().to_string()
+            format!("images as {dialect}, libjpeg-turbo {}", cfg!(feature = "libjpeg-turbo")),
+            format!("{} tokens at most, {}, numerics {NUMERICS}", self.encode.max_length, self.dtype.name()),
+        ] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// Token ids of texts; an [`Encoding`] tells whether its text was cut off.
@@ -135,15 +145,15 @@ impl ChineseClip {
         Ok(self.tokenizer.encode_batch(texts, &self.encode)?)
     }
 
-    /// Embeddings of texts, unit length, in the order of the texts. Longer texts than the model takes are cut off;
-    /// [`tokenize`](Self::tokenize) tells which.
+    /// Embeddings of texts, unit length, in the order of the texts. Longer texts than the model takes are cut off or
+    /// refused, as [`LoadOptions::overlong`] says; [`tokenize`](Self::tokenize) tells which were cut.
     pub fn encode_texts<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Embeddings, Error> {
-        Ok(self.text_features(&self.tokenize(texts)?)?.into_unit())
+        self.text_features(&self.tokenize(texts)?)?.into_unit()
     }
 
     /// Embeddings of pictures, unit length, in the order of the pictures.
     pub fn encode_images(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
-        Ok(self.image_features(pictures)?.into_unit())
+        self.image_features(pictures)?.into_unit()
     }
 
     /// Features of tokenised texts as `get_text_features` gives them: not normalised.
@@ -179,6 +189,9 @@ impl ChineseClip {
 
     /// Logits and probabilities of every picture against every text.
     pub fn similarity<T: AsRef<str> + Sync>(&self, pictures: &[Picture], texts: &[T]) -> Result<Similarity, Error> {
+        if texts.is_empty() {
+            return Err(Error::Nothing { what: "texts" });
+        }
         self.compare(&self.encode_images(pictures)?, &self.encode_texts(texts)?)
     }
 
@@ -189,7 +202,8 @@ impl ChineseClip {
         labels: &[T],
         templates: &Templates,
     ) -> Result<Similarity, Error> {
-        self.compare(&self.encode_images(pictures)?, &self.encode_labels(labels, templates)?)
+        let labels = self.encode_labels(labels, templates)?;
+        self.compare(&self.encode_images(pictures)?, &labels)
     }
 
     /// One embedding of unit length for each label: the direction of the mean over its prompts.
@@ -201,8 +215,8 @@ impl ChineseClip {
         let embeddings = self.encode_texts(&prompts)?;
         let width = embeddings.width();
         let of_label = embeddings.values().chunks_exact(prompts.len() / labels.len() * width);
-        let parts = of_label.filter_map(|part| Embeddings::new(part.to_vec(), width).mean_direction()).collect();
-        Ok(Embeddings::concat(parts, width))
+        let parts = of_label.map(|part| Embeddings::new(part.to_vec(), width).mean_direction());
+        Ok(Embeddings::concat(parts.collect::<Result<_, _>>()?, width))
     }
 
     /// Logits and probabilities of embeddings of unit length.
@@ -218,6 +232,22 @@ impl ChineseClip {
     fn token_batch(&self, padded: &TextBatch) -> Result<TokenBatch, Error> {
         let (ids, mask) = (&padded.input_ids, Some(padded.attention_mask.as_slice()));
         Ok(TokenBatch::new(ids, mask, padded.shape, &self.config().text_config, &self.device)?)
+    }
+}
+
+/// The processor must make pictures of the size that the model takes; known where the file names both edges.
+fn check_size(checkpoint: &Checkpoint) -> Result<(), Error> {
+    let (processor, expected) = (&checkpoint.preprocessor, checkpoint.config.vision_config.image_size);
+    let size = match processor.size {
+        _ if processor.do_center_crop => Some((processor.crop_size.height, processor.crop_size.width)),
+        Size::Exact { height, width } if processor.do_resize => Some((height, width)),
+        _ => None,
+    };
+    match size {
+        Some((height, width)) if (height, width) != (expected, expected) => {
+            Err(VisionError::Size { height, width, channels: 3, expected }.into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -238,8 +268,10 @@ pub fn tokenizer(checkpoint: &Checkpoint, limits: &Limits) -> Result<Tokenizer, 
 /// The values of a tensor in f32.
 fn host<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Result<Vec<f32>, Error> {
     let data = tensor.clone().cast(DType::F32).into_data();
-    data.try_to_vec::<f32>()
-        .map_err(|error| Error::ReadBack { device: format!("{device:?}"), reason: format!("{error:?}") })
+    let values = data
+        .try_to_vec::<f32>()
+        .map_err(|error| Error::ReadBack { device: format!("{device:?}"), reason: format!("{error:?}") })?;
+    if values.iter().all(|value| value.is_finite()) { Ok(values) } else { Err(Error::NotFinite { what: "a feature" }) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The MLP of a transformer block: two linear layers around an activation.
 //!
 //! Follows `ChineseCLIPVisionMLP` and `ChineseCLIPTextIntermediate`/`Output` of transformers 4.51.3.
+//!
+//! Shapes: B batch, L tokens, D width, M width inside.
 
 use burn::module::Module;
 use burn::nn::Linear;

@@ -1,6 +1,6 @@
 //! Names of intermediates, and the means to look at them.
 //!
-//! Names are paths: `text.layer.3.attention.output`. Goldens, error messages and docs use the same ones.
+//! Names are paths: `text.layer.3.attention.output`. Goldens and docs use the same ones.
 
 use std::fmt::Display;
 

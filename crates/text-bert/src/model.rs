@@ -54,7 +54,7 @@ impl TextModel {
 pub(crate) fn check(config: &TextConfig) -> Result<(), TextError> {
     let unsupported = |field, value: String| Err(TextError::Unsupported { field, value });
     if config.position_embedding_type != PositionEmbedding::Absolute {
-        return unsupported("position_embedding_type", format!("{:?}", config.position_embedding_type));
+        return unsupported("position_embedding_type", config.position_embedding_type.name().into());
     }
     if config.is_decoder {
         return unsupported("is_decoder", "true".into());

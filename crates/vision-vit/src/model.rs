@@ -43,7 +43,7 @@ impl VisionModel {
         }
     }
 
-    /// The last hidden state and the pooled class token.
+    /// The last hidden state, `[B, T, W]`, and the pooled class token, `[B, W]`.
     pub fn forward(&self, batch: &PixelBatch, recorder: &mut Recorder) -> VisionOutput {
         recorder.scope("vision", |recorder| {
             let x = recorder.record("embeddings", self.embeddings.forward(batch)); // [B, T, W]

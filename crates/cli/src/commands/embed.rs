@@ -24,6 +24,10 @@ pub(super) fn run(args: EmbedArgs) -> Result<Outcome, CliError> {
         messages::error(error);
         failed += 1;
     })?;
+    let images = inputs::with_names(images, |error| {
+        messages::error(error);
+        failed += 1;
+    });
     let texts = inputs::texts(args.texts.text, args.texts.texts.as_ref(), &limits)?;
     if texts.is_empty() && failed == 0 {
         require(&images, "image or text", IMAGES_HINT)?;
@@ -41,7 +45,7 @@ pub(super) fn run(args: EmbedArgs) -> Result<Outcome, CliError> {
         Some(path) => {
             let meta = Meta {
                 model: about.model,
-                fingerprint: clip.fingerprint(),
+                fingerprint: clip.fingerprint()?,
                 width: clip.config().projection_dim,
                 normalized: !args.raw,
                 dtype: about.dtype,
@@ -130,7 +134,7 @@ impl Job<'_> {
         };
         pictures::for_each_features(clip, limits, paths, report, |features| {
             let rows: Vec<Row> = features.indices.iter().map(|&index| image_row(&paths[index])).collect();
-            let embeddings = if *raw { features.embeddings } else { features.embeddings.into_unit() };
+            let embeddings = if *raw { features.embeddings } else { features.embeddings.into_unit()? };
             if !rows.is_empty() {
                 sink.append(&rows, &embeddings)?;
             }
@@ -151,7 +155,7 @@ impl Job<'_> {
             let encodings = self.clip.tokenize(texts)?;
             self.bar.suspend(|| messages::report_truncated(texts, &encodings));
             let features = self.clip.text_features(&encodings)?;
-            let embeddings = if self.raw { features } else { features.into_unit() };
+            let embeddings = if self.raw { features } else { features.into_unit()? };
             let rows: Vec<Row> = texts.iter().map(|text| text_row(text)).collect();
             self.sink.append(&rows, &embeddings)?;
             self.done += rows.len();

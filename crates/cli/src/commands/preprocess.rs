@@ -49,7 +49,7 @@ pub(super) fn run(args: &PreprocessArgs) -> Result<Outcome, CliError> {
             }
             Ok(true)
         })?;
-        let [height, width] = size.unwrap_or_default();
+        let Some([height, width]) = size else { return Err(CliError::NothingReadable { path: args.output.clone() }) };
         let shape = [names.len(), 3, height, width];
         file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&npy_header(&shape))).map_err(write_failed)?;
         Ok(shape)

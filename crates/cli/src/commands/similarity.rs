@@ -58,7 +58,7 @@ pub(super) fn run(args: SimilarityArgs) -> Result<Outcome, CliError> {
     let Loaded { clip, about } = load(&args.model)?;
     let encodings = clip.tokenize(&texts)?;
     messages::report_truncated(&texts, &encodings);
-    let embeddings = clip.text_features(&encodings)?.into_unit();
+    let embeddings = clip.text_features(&encodings)?.into_unit()?;
     let (scored, outcome) = score(&clip, &limits, &args.images, &embeddings)?;
     let mut out = Out::new();
     if args.json {
@@ -94,7 +94,7 @@ pub(super) fn score(
     pictures::for_each_features(clip, limits, images, failed, |features| {
         bar.set_position(features.end as u64);
         if !features.indices.is_empty() {
-            let similarity = clip.compare(&features.embeddings.into_unit(), texts)?;
+            let similarity = clip.compare(&features.embeddings.into_unit()?, texts)?;
             scored.extend(features.indices.iter().enumerate().map(|(row, &index)| Scored {
                 source: images[index].display().to_string(),
                 logits: similarity.logits(row).to_vec(),

@@ -45,7 +45,8 @@ pub(super) struct Npy {
 }
 
 impl Npy {
-    /// Goes on with a pair of files; both are cut to the rows that both have.
+    /// Goes on with a pair of files; both are cut to the rows that both have. Vectors without any line are not dropped: the
+    /// lines were lost in another way than by a crash.
     pub(super) fn open(path: &Path, mut data: File, width: usize) -> Result<(Self, Vec<Row>), CliError> {
         let name = rows_path(path);
         let rows_file = File::options()
@@ -55,7 +56,7 @@ impl Npy {
             .truncate(false)
             .open(&name)
             .map_err(|source| CliError::Write { path: name.clone(), source })?;
-        let vectors = whole_vectors(path, &mut data, width)?;
+        let (announced, vectors) = whole_vectors(path, &mut data, width)?;
         let (mut rows, mut rows_end) = (Vec::new(), 0);
         complete_lines(&name, &rows_file, |row: Row, end| {
             if rows.len() < vectors {
@@ -64,6 +65,10 @@ impl Npy {
             }
             Ok(())
         })?;
+        if rows.is_empty() && announced.min(vectors) > 0 {
+            let problem = format!("it names no row, and {} has {announced}", path.display());
+            return Err(CliError::Damaged { path: name, problem });
+        }
         let mut npy = Self { path: path.into(), data, rows: rows_file, width, count: rows.len(), rows_end };
         npy.settle().map_err(|source| npy.failed(source))?;
         Ok((npy, rows))
@@ -153,22 +158,22 @@ impl Sink for Npy {
     }
 }
 
-/// How many vectors a file holds, whatever its header says: that one may be a batch behind.
-fn whole_vectors(path: &Path, data: &mut File, width: usize) -> Result<usize, CliError> {
+/// How many vectors the header announces, and how many the file holds: the header may be a batch behind.
+fn whole_vectors(path: &Path, data: &mut File, width: usize) -> Result<(usize, usize), CliError> {
     let failed = |source| CliError::Read { path: path.into(), source };
     let length = data.metadata().map_err(failed)?.len();
-    if length < HEADER {
-        return Ok(0);
+    if length == 0 {
+        return Ok((0, 0));
     }
-    let mut found = vec![0; HEADER as usize];
-    data.seek(SeekFrom::Start(0)).and_then(|_| data.read_exact(&mut found)).map_err(failed)?;
+    let mut found = Vec::new();
+    data.seek(SeekFrom::Start(0)).and_then(|_| data.take(HEADER).read_to_end(&mut found)).map_err(failed)?;
     let digits = String::from_utf8_lossy(&found);
-    let rows = digits.split('(').nth(1).and_then(|shape| shape.split(',').next()?.parse().ok());
-    if rows.is_none_or(|rows| header(&[rows, width]) != found) {
+    let announced: Option<usize> = digits.split('(').nth(1).and_then(|shape| shape.split(',').next()?.parse().ok());
+    let Some(announced) = announced.filter(|rows| header(&[*rows, width]) == found) else {
         let problem = format!("its header is not that of an array of f32 vectors of width {width}");
         return Err(CliError::Damaged { path: path.into(), problem });
-    }
-    Ok(((length - HEADER) / (4 * width.max(1)) as u64) as usize)
+    };
+    Ok((announced, ((length - HEADER) / (4 * width.max(1)) as u64) as usize))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Meta {
             let why = if self.model != new.model {
                 format!(" (they are of the model `{}`, not `{}`)", self.model, new.model)
             } else if self.dtype == new.dtype {
-                " (weights, preparation, --max-length or --dialect differ)".into()
+                " (weights, configuration, vocabulary, preparation, --max-length or --dialect differ)".into()
             } else {
                 String::new()
             };
