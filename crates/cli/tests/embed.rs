@@ -394,3 +394,31 @@ mod stopped {
         assert!(!output.with_extension("parquet.part").exists());
     }
 }
+
+#[test]
+fn an_array_without_its_rows_or_its_header_is_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.npy");
+    let path = output.to_str().unwrap();
+    let (a, b) = (example("sunset.png"), example("snowman.png"));
+    run(["embed", &a, "--model", "demo", "-o", path]).exits(0);
+    let kept = std::fs::read(&output).unwrap();
+    std::fs::remove_file(folder.path().join("out.npy.rows.jsonl")).unwrap();
+    run(["embed", &b, "--model", "demo", "-o", path]).exits(2).says("is damaged");
+    assert_eq!(std::fs::read(&output).unwrap(), kept);
+    std::fs::write(&output, "junk").unwrap();
+    run(["embed", &b, "--model", "demo", "-o", path]).exits(2).says("is damaged");
+    assert_eq!(read(&output), "junk");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_not_utf8_is_reported_and_counted() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"x\xff.png");
+    std::fs::copy(example("sunset.png"), folder.path().join(name)).unwrap();
+    std::fs::copy(example("sunset.png"), folder.path().join("y.png")).unwrap();
+    let ran = run(["embed", folder.path().to_str().unwrap(), "--model", "demo"]).exits(1).says("not UTF-8");
+    assert_eq!(rows(&ran.stdout).len(), 1);
+}

@@ -40,6 +40,9 @@ fn preprocess_writes_an_array_or_nothing() {
     let missing = run(["preprocess", "missing.png", &a, "-o", path, "--model", "demo"]).exits(1);
     missing.says("cannot read the picture missing.png").says(&format!("row 0: {a}"));
     assert_eq!(std::fs::read(&output).unwrap()[128..], bytes[128..128 + 3 * size * size * 4]);
+    let kept = std::fs::read(&output).unwrap();
+    run(["preprocess", "missing.png", "-o", path, "--model", "demo"]).exits(2).says("was not written");
+    assert_eq!(std::fs::read(&output).unwrap(), kept);
     run(["preprocess", &a, "-o", "no/such/folder/p.npy", "--model", "demo"])
         .exits(2)
         .says("hint: the directory must exist");
