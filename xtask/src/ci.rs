@@ -8,7 +8,7 @@ const STEPS: [&[&str]; 5] = [
     &["fmt", "--all", "--check"],
     &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
     &["test", "--workspace", "--no-fail-fast"],
-    &["test", "-p", "chinese-clip-preprocess", "--features", "libjpeg-turbo"],
+    &["test", "--workspace", "--features", "chinese-clip-preprocess/libjpeg-turbo", "--test", "image_suite"],
     &["doc", "--workspace", "--no-deps"],
 ];
 
