@@ -316,7 +316,7 @@ fn places(file: &File) -> Vec<String> {
     faults
 }
 
-/// Whether an absolute path begins with `path` in this line; `a/work/b` does not.
+/// Whether an absolute path begins with `path` in this line; `a/home/b` does not.
 fn has_path(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line[..at].chars().next_back();

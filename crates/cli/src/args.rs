@@ -91,6 +91,9 @@ pub(crate) struct LengthArgs {
     /// The most tokens of a text, special tokens included; the rest is cut off [default: the model's positions]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) max_length: Option<u32>,
+    /// Refuse a longer text instead of cutting it off
+    #[arg(long)]
+    pub(crate) refuse_long: bool,
 }
 
 #[derive(Debug, Args)]

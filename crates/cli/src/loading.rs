@@ -1,6 +1,6 @@
 //! From the command line to a model, and what has to be said about it.
 
-use chinese_clip::{Checkpoint, ChineseClip, DEMO, LoadOptions, OpenOptions, device, dtype};
+use chinese_clip::{Checkpoint, ChineseClip, DEMO, LoadOptions, OpenOptions, Overlong, device, dtype};
 use serde::Serialize;
 
 use crate::args::{HubArgs, LengthArgs, ModelArgs, SourceArgs};
@@ -57,6 +57,11 @@ pub(crate) fn max_length(length: &LengthArgs, checkpoint: &Checkpoint) -> usize 
     }
 }
 
+/// What happens to a text that is too long.
+pub(crate) fn overlong(length: &LengthArgs) -> Overlong {
+    if length.refuse_long { Overlong::Refuse } else { Overlong::Truncate }
+}
+
 /// Loads the model.
 pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let device_of_name = device(&args.device)?;
@@ -68,6 +73,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     };
     let checkpoint = open(&args.source, &options.open)?;
     options.max_length = Some(max_length(&args.length, &checkpoint));
+    options.overlong = overlong(&args.length);
     let about = About { model: checkpoint.source.clone(), device: args.device.clone(), dtype: args.dtype.clone() };
     let clip = ChineseClip::from_checkpoint(checkpoint, &device_of_name, &options)?;
     Ok(Loaded { clip, about })

@@ -124,3 +124,13 @@ fn a_full_disk_is_an_error() {
     }
     run(["embed", &sunset, "-o", "/dev/full"]).exits(2).says("error: cannot write /dev/full");
 }
+
+#[test]
+fn a_long_text_is_cut_off_or_refused() {
+    let long = "龟".repeat(60);
+    run(["tokenize", "--text", &long, "--max-length", "52"])
+        .exits(0)
+        .says("has 62 tokens and was cut off: 52 are kept");
+    let refused = run(["tokenize", "--text", &long, "--max-length", "52", "--refuse-long"]).exits(2);
+    assert!(refused.stderr.contains("62") && refused.stderr.contains("52"), "{}", refused.stderr);
+}

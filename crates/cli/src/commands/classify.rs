@@ -5,27 +5,14 @@
 use chinese_clip::Templates;
 use serde::Serialize;
 
-use super::similarity::{Scored, score, table};
+use super::similarity::{Image, Report, Scored, score, table};
 use super::{IMAGES_HINT, LABELS_HINT, require};
 use crate::Outcome;
 use crate::args::ClassifyArgs;
 use crate::error::CliError;
-use crate::loading::{About, Loaded, load, open_options};
+use crate::loading::{Loaded, load, open_options};
 use crate::output::Out;
 use crate::{inputs, messages};
-
-#[derive(Serialize)]
-struct Report {
-    #[serde(flatten)]
-    about: About,
-    images: Vec<Image>,
-}
-
-#[derive(Serialize)]
-struct Image {
-    source: String,
-    scores: Vec<Score>,
-}
 
 #[derive(Serialize)]
 struct Score {

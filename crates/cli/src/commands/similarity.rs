@@ -29,17 +29,18 @@ impl Scored {
     }
 }
 
+/// The JSON result; `S` is the score of a text or of a label.
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report<S> {
     #[serde(flatten)]
-    about: About,
-    images: Vec<Image>,
+    pub(super) about: About,
+    pub(super) images: Vec<Image<S>>,
 }
 
 #[derive(Serialize)]
-struct Image {
-    source: String,
-    scores: Vec<Score>,
+pub(super) struct Image<S> {
+    pub(super) source: String,
+    pub(super) scores: Vec<S>,
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use super::{TEXTS_HINT, require};
 use crate::Outcome;
 use crate::args::TokenizeArgs;
 use crate::error::CliError;
-use crate::loading::{max_length, open, open_options};
+use crate::loading::{max_length, open, open_options, overlong};
 use crate::output::Out;
 use crate::{inputs, messages};
 
@@ -27,8 +27,8 @@ pub(super) fn run(args: TokenizeArgs) -> Result<Outcome, CliError> {
     let tokenizer = tokenizer(&checkpoint, &options.limits)?;
     let encode = EncodeOptions {
         max_length: max_length(&args.length, &checkpoint),
+        overlong: overlong(&args.length),
         limits: options.limits,
-        ..EncodeOptions::default()
     };
     let encodings = tokenizer.encode_batch(&texts, &encode)?;
     messages::report_truncated(&texts, &encodings);
