@@ -1,4 +1,4 @@
-//! `cargo xtask convert IN OUT`: any readable checkpoint to a clean directory.
+//! `cargo xtask convert IN OUT`: any readable checkpoint to a clean directory in Hugging Face's layout, or to a file of `cn_clip`.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,13 @@ use crate::Failure;
 /// Arguments of the task.
 #[derive(Args)]
 pub(crate) struct Convert {
-    /// A directory, a hub id, a published short name, or `demo`
+    /// A directory, a file of cn_clip, a hub id, a published short name, or `demo`
     input: String,
-    /// The directory to write
+    /// The directory or file to write
     output: PathBuf,
+    /// Layout of the output: a directory as transformers reads it, or one file as `cn_clip` reads it
+    #[arg(long, value_enum, default_value = "hf")]
+    to: Layout,
     /// Number format of the tensors; as in the input if absent
     #[arg(long)]
     dtype: Option<Format>,
@@ -27,11 +30,21 @@ pub(crate) struct Convert {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Layout {
+    Hf,
+    #[value(name = "cn_clip")]
+    CnClip,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Format {
     F32,
     F16,
     Bf16,
 }
+
+/// Renamed tensors that are listed one by one.
+const LISTED: usize = 20;
 
 impl Convert {
     pub(crate) fn run(&self) -> Result<(), Failure> {
@@ -41,28 +54,40 @@ impl Convert {
             eprintln!("note: {note}");
         }
         loads(&input)?; // before anything is replaced
-        print(&write(&input, &options, self)?);
         let output = self.output.to_str().ok_or("the output path is not UTF-8")?;
+        print(&match self.to {
+            Layout::Hf => write(&input, &options, self)?,
+            Layout::CnClip => checkpoint::convert_to_cn_clip(&input, &self.output, self.dtype(), self.overwrite)
+                .map_err(chinese_clip::Error::from)?,
+        });
         loads(&Checkpoint::open(output, &options).map_err(chinese_clip::Error::from)?)?;
-        println!("loads");
         Ok(())
+    }
+
+    fn dtype(&self) -> Option<Dtype> {
+        self.dtype.map(|format| match format {
+            Format::F32 => Dtype::F32,
+            Format::F16 => Dtype::F16,
+            Format::Bf16 => Dtype::BF16,
+        })
     }
 }
 
 /// A checkpoint must load exactly: nothing missing, nothing unused, no value that is not finite.
 fn loads(checkpoint: &Checkpoint) -> Result<(), Failure> {
+    if checkpoint.config.vision_config.resnet_layers.is_some() {
+        println!("{}: not tried to load, there is no ResNet tower yet", checkpoint.source);
+        return Ok(());
+    }
     PreparedModel::load(&checkpoint.config, &checkpoint.weights, DType::F32, &device("flex")?)?;
+    println!("{}: loads", checkpoint.source);
     Ok(())
 }
 
 fn write(input: &Checkpoint, options: &OpenOptions, task: &Convert) -> Result<Report, Failure> {
     let tokenizer = tokenizer(input, &options.limits)?;
     let options = ConvertOptions {
-        dtype: task.dtype.map(|format| match format {
-            Format::F32 => Dtype::F32,
-            Format::F16 => Dtype::F16,
-            Format::Bf16 => Dtype::BF16,
-        }),
+        dtype: task.dtype(),
         tokenizer_json: Some(tokenizer.to_json().map_err(chinese_clip::Error::from)?),
         vocab_txt: Some(vocabulary(&tokenizer)),
         overwrite: task.overwrite,
@@ -76,8 +101,11 @@ fn vocabulary(tokenizer: &Tokenizer) -> String {
 }
 
 fn print(report: &Report) {
-    for (from, to) in &report.renamed {
+    for (from, to) in report.renamed.iter().take(LISTED) {
         println!("renamed {from} to {to}");
+    }
+    if let Some(more) = report.renamed.len().checked_sub(LISTED).filter(|&more| more > 0) {
+        println!("renamed {more} more");
     }
     for (name, reason) in &report.dropped {
         println!("dropped {name}: {reason}");

@@ -1,16 +1,17 @@
-//! A checkpoint: configuration, preprocessor, vocabulary and weights of one model, out of a directory, the hub, or the program.
+//! A checkpoint: configuration, preprocessor, vocabulary and weights of one model, out of a directory, a file of `cn_clip`, the
+//! hub, or the program.
 //!
 //! Which file counts, where a directory holds several, is as in transformers 4.51.3: `PreTrainedModel.from_pretrained` takes
 //! safetensors before `.bin` and one file before shards; `AutoProcessor` takes `tokenizer.json` before `vocab.txt`.
 
 use std::path::{Path, PathBuf};
 
-use chinese_clip_config::{ChineseClipConfig, PreprocessorConfig, VisionKind};
+use chinese_clip_config::{ChineseClipConfig, PUBLISHED, PreprocessorConfig, VisionKind};
 
 use crate::mmap::Region;
 use crate::names::Naming;
 use crate::weights::Weights;
-use crate::{CheckpointError, OpenOptions, hub, safetensors, shards};
+use crate::{CheckpointError, OpenOptions, hub, infer, safetensors, shards};
 
 /// Where the vocabulary of a checkpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +27,13 @@ pub enum Vocabulary {
 /// An opened checkpoint. The weights are mapped and not yet read.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What was asked for: a directory, a hub id (short names are spelled out), or a word for an embedded model.
+    /// What was asked for: a directory, a file, a hub id (short names are spelled out), or a word for an embedded model.
     pub source: String,
-    /// The directory that was read; for the hub, the snapshot in the cache.
+    /// The directory that was read, if it was one; for the hub, the snapshot in the cache.
     pub dir: Option<PathBuf>,
     /// The weight files.
     pub files: Vec<PathBuf>,
-    /// `config.json`.
+    /// `config.json`, or what the shapes of the tensors say if a file was opened.
     pub config: ChineseClipConfig,
     /// `preprocessor_config.json`, or what the published models say if there is none (then [`notes`](Self::notes) says so).
     pub preprocessor: PreprocessorConfig,
@@ -52,25 +53,29 @@ pub(crate) const TOKENIZER_JSON: &str = "tokenizer.json";
 /// Names of weight files, the first that exists counts.
 pub(crate) const WEIGHTS: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// Ends of the names of weight files.
+pub(crate) const EXTENSIONS: [&str; 5] = ["safetensors", "bin", "pt", "pth", "ckpt"];
 
 impl Checkpoint {
-    /// Opens a directory, a model of the hub (`owner/name`), or a published model by its short name (`ViT-B-16`).
+    /// Opens a directory, a file of `cn_clip` (`clip_cn_*.pt`), a model of the hub (`owner/name`), or a published model by its
+    /// short name (`ViT-B-16`).
     ///
-    /// A directory of that name wins. A model of the hub is downloaded into the hub's cache unless it is there.
+    /// A directory or file of that name wins. A model of the hub is downloaded into the hub's cache unless it is there.
     pub fn open(source: &str, options: &OpenOptions) -> Result<Self, CheckpointError> {
         let path = Path::new(source);
         if path.is_dir() {
             return Self::open_directory(source, path, Vec::new(), options);
         }
+        let is_weights = path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|e| extension == *e));
         if path.exists() {
-            return Err(CheckpointError::NotADirectory { path: path.into() });
+            return if is_weights { Self::open_file(source, path, options) } else { Err(not_a_directory(path)) };
         }
         let id = match chinese_clip_config::published(source) {
             Some(model) if model.vision == VisionKind::ResNet50 => {
                 return Err(CheckpointError::ResNet { name: source.into() });
             }
             Some(model) => model.hub_id,
-            None if hub::is_id(source) => source,
+            None if hub::is_id(source) && !is_weights => source,
             None => return Err(CheckpointError::NoSuchSource { name: source.into() }),
         };
         let (folder, notes) = hub::snapshot(id, options)?;
@@ -124,6 +129,40 @@ impl Checkpoint {
         })
     }
 
+    fn open_file(source: &str, path: &Path, options: &OpenOptions) -> Result<Self, CheckpointError> {
+        let part = shards::open_one(path, &options.limits)?;
+        let naming = Naming::of(part.tensors.iter().map(|(name, _)| name.as_str()));
+        if naming == Naming::HuggingFace {
+            return Err(not_a_directory(path));
+        }
+        let weights = Weights::assemble(vec![part], naming)?;
+        let config =
+            infer::config(&weights).map_err(|problem| CheckpointError::Architecture { path: path.into(), problem })?;
+        config.validate()?;
+        let size = config.vision_config.image_size;
+        let found = match PUBLISHED.iter().find(|model| model.config().as_ref() == Some(&config)) {
+            Some(model) => format!("the shapes of the tensors are those of {}", model.name),
+            None => format!(
+                "no published model has these shapes; {} heads for text and {} for images are assumed",
+                config.text_config.num_attention_heads, config.vision_config.num_attention_heads
+            ),
+        };
+        let notes = vec![
+            found,
+            format!("pictures of {size}x{size} pixels and the vocabulary are those of the published models"),
+        ];
+        Ok(Self {
+            source: source.into(),
+            dir: None,
+            files: vec![path.into()],
+            config,
+            preprocessor: PreprocessorConfig::published(size),
+            vocabulary: Vocabulary::BuiltIn,
+            weights,
+            notes,
+        })
+    }
+
     /// A checkpoint that the program carries: two JSON texts and the bytes of a safetensors file.
     pub fn from_bytes(
         config_json: &str,
@@ -144,4 +183,8 @@ impl Checkpoint {
             notes: Vec::new(),
         })
     }
+}
+
+fn not_a_directory(path: &Path) -> CheckpointError {
+    CheckpointError::NotADirectory { path: path.into() }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::{CONFIG, PREPROCESSOR, TOKENIZER_JSON, VOCAB_TXT, WEIGHTS};
 use crate::dtype::encode;
 use crate::weights::Stop;
-use crate::{Checkpoint, CheckpointError, Dtype, safetensors};
+use crate::{Checkpoint, CheckpointError, Dtype, Tensor, safetensors};
 
 /// Files that a conversion writes; a directory with nothing else in it may be overwritten.
 const WRITTEN: [&str; 5] = [WEIGHTS[0], CONFIG, PREPROCESSOR, VOCAB_TXT, TOKENIZER_JSON];
@@ -33,9 +33,9 @@ pub struct ConvertOptions {
 /// What a conversion did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The new directory.
+    /// The new directory or file.
     pub output: PathBuf,
-    /// Its files with their sizes in bytes.
+    /// The files with their sizes in bytes.
     pub files: Vec<(String, u64)>,
     /// Tensors written.
     pub tensors: usize,
@@ -57,16 +57,9 @@ pub struct Report {
 /// `output` exists and is not empty (unless `overwrite` is set and it holds nothing but a converted checkpoint), a value is not
 /// finite or does not fit the new type, or writing fails; then nothing is left at `output`.
 pub fn convert(input: &Checkpoint, output: &Path, options: &ConvertOptions) -> Result<Report, CheckpointError> {
-    if let Some(dtype) = options.dtype
-        && !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
-    {
-        return Err(CheckpointError::NotWritable { dtype });
-    }
+    check_dtype(options.dtype)?;
     let replace = check_target(input, output, options.overwrite)?;
-    let parent = match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = parent_of(output);
     std::fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let temporary = tempfile::Builder::new()
@@ -115,6 +108,19 @@ pub fn convert(input: &Checkpoint, output: &Path, options: &ConvertOptions) -> R
         dropped: weights.dropped().to_vec(),
         source_fingerprint: weights.fingerprint_hex(),
     })
+}
+
+/// Types that weights are written in.
+pub(crate) fn check_dtype(dtype: Option<Dtype>) -> Result<(), CheckpointError> {
+    match dtype {
+        None | Some(Dtype::F32 | Dtype::F16 | Dtype::BF16) => Ok(()),
+        Some(dtype) => Err(CheckpointError::NotWritable { dtype }),
+    }
+}
+
+/// The directory that something is written in.
+pub(crate) fn parent_of(output: &Path) -> &Path {
+    output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether there is a directory to replace; an error if it may not be.
@@ -178,7 +184,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     std::fs::write(path, bytes).map_err(|source| failed(path, source))
 }
 
-fn failed(path: &Path, source: std::io::Error) -> CheckpointError {
+pub(crate) fn failed(path: &Path, source: std::io::Error) -> CheckpointError {
     CheckpointError::Write { path: path.into(), source }
 }
 
@@ -195,7 +201,7 @@ fn config_json(input: &Checkpoint, dtype: Dtype) -> String {
 }
 
 /// The type that a tensor is written as.
-fn target(found: Dtype, wanted: Option<Dtype>) -> Dtype {
+pub(crate) fn target(found: Dtype, wanted: Option<Dtype>) -> Dtype {
     match (found, wanted) {
         (found, _) if !found.is_float() => found,
         (_, Some(wanted)) => wanted,
@@ -224,18 +230,7 @@ fn write_weights(input: &Checkpoint, path: &Path, wanted: Option<Dtype>) -> Resu
     let (mut cast, mut shares) = (Vec::new(), BTreeMap::<Dtype, usize>::new());
     for &(name, dtype, shape) in &order {
         let Some(tensor) = weights.get(name) else { continue };
-        if tensor.dtype == dtype && !dtype.is_float() {
-            file.write_all(&tensor.bytes).map_err(failed)?;
-        } else {
-            // Also where nothing is cast: a NaN is found now, not by whoever loads the result.
-            let (mut done, mut buffer) = (0, Vec::new());
-            tensor.for_each_f32_block(name, |block| {
-                buffer.clear();
-                encode(dtype, block, done, &mut buffer).map_err(|e| Stop::Error(e.named(name, dtype)))?;
-                done += block.len();
-                file.write_all(&buffer).map_err(|source| Stop::Error(failed(source)))
-            })?;
-        }
+        stream(&tensor, name, dtype, &mut file, path)?;
         if tensor.dtype != dtype {
             cast.push((name.to_string(), tensor.dtype, dtype));
         }
@@ -246,6 +241,27 @@ fn write_weights(input: &Checkpoint, path: &Path, wanted: Option<Dtype>) -> Resu
     file.sync_all().map_err(failed)?;
     let main = shares.into_iter().max_by_key(|(_, bytes)| *bytes).map_or(Dtype::F32, |(dtype, _)| dtype);
     Ok((cast, main))
+}
+
+/// Writes the elements of a tensor as `dtype` into `file`, which is called `path`.
+pub(crate) fn stream(
+    tensor: &Tensor<'_>,
+    name: &str,
+    dtype: Dtype,
+    file: &mut impl Write,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    if tensor.dtype == dtype && !dtype.is_float() {
+        return file.write_all(&tensor.bytes).map_err(|source| failed(path, source));
+    }
+    // Also where nothing is cast: a NaN is found now, not by whoever loads the result.
+    let (mut done, mut buffer) = (0, Vec::new());
+    tensor.for_each_f32_block(name, |block| {
+        buffer.clear();
+        encode(dtype, block, done, &mut buffer).map_err(|e| Stop::Error(e.named(name, dtype)))?;
+        done += block.len();
+        file.write_all(&buffer).map_err(|source| Stop::Error(failed(path, source)))
+    })
 }
 
 /// What the header says about where the weights come from. An earlier source is kept.

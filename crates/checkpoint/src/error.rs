@@ -1,11 +1,12 @@
 //! What can be wrong with a checkpoint, and how to mend it.
 
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chinese_clip_config::ConfigError;
 
 use crate::Dtype;
+use crate::checkpoint::EXTENSIONS;
 
 /// A tensor whose shape is not the one that the configuration asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +39,21 @@ pub enum CheckpointError {
     /// A directory or device stands where a file should.
     #[error("{} is not a regular file", path.display())]
     NotAFile { /** What was named. */ path: PathBuf },
-    /// A file stands where a checkpoint directory should.
-    #[error("{} is a file; a checkpoint is a directory", path.display())]
+    /// A file stands where a checkpoint directory should, and it is none of `cn_clip`'s.
+    #[error("{} is a file; a checkpoint is a directory, or a file in the layout of cn_clip", path.display())]
     NotADirectory { /** What was named. */ path: PathBuf },
     /// The file has no bytes.
     #[error("{} is empty (0 bytes)", path.display())]
     Empty { /** The file. */ path: PathBuf },
     /// The source names neither a directory nor something that could be on the hub.
-    #[error("no checkpoint `{name}`: there is no such directory, and it is not a hub id (`owner/name`) or a published name")]
+    #[error("no checkpoint `{name}`: there is no such directory or file, and it is not a hub id (`owner/name`) or a published name")]
     NoSuchSource { /** What was asked for. */ name: String },
+    /// The shapes of the tensors do not tell what model they make.
+    #[error("cannot tell from the tensors of {} what model it is: {problem}", path.display())]
+    Architecture { /** The file. */ path: PathBuf, /** What is missing or ambiguous. */ problem: String },
+    /// A model that a file in the layout of `cn_clip` cannot describe.
+    #[error("a file of cn_clip cannot hold this model: {problem}")]
+    NotCnClip { /** The tensor or the field, and what is wrong with it. */ problem: String },
     /// `config.json` or `preprocessor_config.json` is missing, malformed or contradictory.
     #[error(transparent)]
     Config { /** What the parser says. */ #[from] source: ConfigError },
@@ -154,7 +161,7 @@ pub enum CheckpointError {
     NotWritable { /** What was asked for. */ dtype: Dtype },
     /// The place to write to is taken.
     #[error("{} exists and is not empty", path.display())]
-    OutputExists { /** The directory. */ path: PathBuf, /** A file in it that no converted checkpoint has, so that overwriting is refused. */ foreign: Option<String> },
+    OutputExists { /** The directory or file. */ path: PathBuf, /** A file in it that no converted checkpoint has, so that overwriting is refused. */ foreign: Option<String> },
     /// Conversion of a directory onto itself.
     #[error("{} is both input and output", path.display())]
     SameDirectory { /** The directory. */ path: PathBuf },
@@ -171,8 +178,12 @@ impl CheckpointError {
                 return Some(format!("the published names are {}", names.join(", ")));
             }
             Self::MissingWeights { directory, .. } => return stray_weights(directory),
-            Self::MissingConfig { .. } => {
-                "a checkpoint directory needs the config.json that belongs to its weights; copy it from the model's page on the hub"
+            Self::Architecture { .. } => {
+                "a file of cn_clip must hold the whole model; convert other models to Hugging Face's layout, which has a config.json"
+            }
+            Self::MissingConfig { directory } => {
+                let copy = "a checkpoint directory needs the config.json that belongs to its weights; copy it from the model's page on the hub";
+                return Some(name_the_file(directory).unwrap_or_else(|| copy.into()));
             }
             Self::LfsPointer { .. } => {
                 "run `git lfs pull` in that repository, or download the file from the model's page"
@@ -230,23 +241,31 @@ impl CheckpointError {
 }
 
 /// Weights of a name that is not looked for, which the directory may hold.
-fn stray_weights(directory: &std::path::Path) -> Option<String> {
-    let mut found: Vec<String> = std::fs::read_dir(directory)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| {
-            let extension = std::path::Path::new(name).extension().unwrap_or_default();
-            ["safetensors", "bin", "pt", "pth", "ckpt", "incomplete", "crdownload", "part"]
-                .iter()
-                .any(|e| extension == *e)
-        })
-        .collect();
-    found.sort();
+fn stray_weights(directory: &Path) -> Option<String> {
+    let found = files(directory, &[&EXTENSIONS[..], &["incomplete", "crdownload", "part"]].concat())?;
     Some(if found.is_empty() {
         "download model.safetensors or pytorch_model.bin from the model's page".into()
     } else {
         format!("the directory holds {}; the file must have one of the names above", found.join(", "))
     })
+}
+
+/// A file of `cn_clip` needs no config.json, but is named itself.
+fn name_the_file(directory: &Path) -> Option<String> {
+    let found = files(directory, &["pt"])?;
+    let file = directory.join(found.first()?);
+    Some(format!("if {} is a checkpoint of cn_clip, name the file itself", file.display()))
+}
+
+/// Names of the files with one of these extensions.
+fn files(directory: &Path, extensions: &[&str]) -> Option<Vec<String>> {
+    let mut found: Vec<String> = std::fs::read_dir(directory)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| Path::new(name).extension().is_some_and(|found| extensions.iter().any(|e| found == *e)))
+        .collect();
+    found.sort();
+    Some(found)
 }
 
 /// Names of a list that are written out.

@@ -1,12 +1,14 @@
 //! Checkpoints of Chinese-CLIP: every format read and written, and the Hugging Face hub.
 //!
-//! A [`Checkpoint`] is opened from a directory, a hub id or a published name, and hands out its tensors by name, as type, shape
-//! and bytes. This crate knows formats and names; it knows no tower and no tensor library.
+//! A [`Checkpoint`] is opened from a directory, a file of `cn_clip`, a hub id or a published name, and hands out its tensors by
+//! Hugging Face's names, as type, shape and bytes. This crate knows formats and names; it knows no tower and no tensor library.
 //!
 //! * `model.safetensors`, `pytorch_model.bin` (a zip archive with a pickle, read without executing anything), both also in
 //!   shards; f32, f16, bf16, f64. Files are mapped into memory, so opening one is instant and reading costs one copy.
+//! * `clip_cn_*.pt` and what `cn_clip`'s training writes: the same tensors under other names, fused or transposed. The
+//!   configuration is read off their shapes.
 //! * The hub: the standard cache, mirrors, offline mode, resumed downloads.
-//! * [`convert`] writes a clean directory.
+//! * [`convert`] writes a clean directory, [`convert_to_cn_clip`] a file of `cn_clip`.
 //!
 //! ```no_run
 //! use chinese_clip_checkpoint::{Checkpoint, OpenOptions};
@@ -25,12 +27,14 @@ mod convert;
 mod dtype;
 mod error;
 mod hub;
+mod infer;
 mod mmap;
 mod names;
 mod options;
 mod safetensors;
 mod shards;
 mod sniff;
+mod to_cn_clip;
 mod torch;
 mod weights;
 
@@ -39,4 +43,5 @@ pub use convert::{ConvertOptions, Report, convert};
 pub use dtype::Dtype;
 pub use error::{CheckpointError, Misshapen};
 pub use options::OpenOptions;
+pub use to_cn_clip::convert_to_cn_clip;
 pub use weights::{Tensor, Weights};

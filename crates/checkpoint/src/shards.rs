@@ -42,7 +42,8 @@ pub(crate) fn is_index(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "json")
 }
 
-fn open_one(path: &Path, limits: &Limits) -> Result<Part, CheckpointError> {
+/// Opens one weight file.
+pub(crate) fn open_one(path: &Path, limits: &Limits) -> Result<Part, CheckpointError> {
     if path.extension().is_some_and(|e| e == "safetensors") {
         safetensors::open(path, limits)
     } else {

@@ -11,6 +11,9 @@ use crate::mmap::Region;
 use crate::names::{Fate, Naming};
 use crate::{CheckpointError, Dtype};
 
+/// The one scalar.
+const LOGIT_SCALE: &str = "logit_scale";
+
 /// One tensor of [`Weights`]. Row-major, little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor<'a> {
@@ -43,6 +46,51 @@ pub(crate) struct View {
     pub(crate) span: Range<usize>,
     /// Steps between elements along each dimension; `None` where they lie in a row.
     pub(crate) strides: Option<Vec<usize>>,
+}
+
+impl View {
+    /// Some rows: indices along the first dimension.
+    fn rows(&self, rows: Range<usize>) -> Self {
+        let mut view = self.clone();
+        let strides = self.steps();
+        let (Some(count), Some(step)) = (view.shape.first_mut(), strides.first()) else { return view };
+        *count = rows.len();
+        let size = self.dtype.size();
+        let length = if view.shape.contains(&0) {
+            0
+        } else {
+            view.shape.iter().zip(&strides).map(|(n, step)| (n - 1) * step).sum::<usize>() + 1
+        };
+        let start = self.span.start + rows.start * step * size;
+        view.span = start..start + length * size;
+        view
+    }
+
+    /// Equal shares of the rows; `None` where there are none.
+    fn shares<const N: usize>(&self) -> Option<[Self; N]> {
+        let rows = self.shape.first()?;
+        let share = rows / N;
+        rows.is_multiple_of(N).then(|| std::array::from_fn(|i| self.rows(i * share..(i + 1) * share)))
+    }
+
+    /// Rows become columns; `None` if it is no matrix.
+    fn transposed(&self) -> Option<Self> {
+        let [rows, columns] = *self.shape else { return None };
+        let mut strides = self.steps();
+        strides.reverse();
+        Some(Self { shape: vec![columns, rows], strides: Some(strides), ..self.clone() })
+    }
+
+    /// Steps between elements along each dimension.
+    fn steps(&self) -> Vec<usize> {
+        self.strides.clone().unwrap_or_else(|| {
+            let mut steps = vec![1_usize; self.shape.len()];
+            for axis in (1..steps.len()).rev() {
+                steps[axis - 1] = steps[axis].saturating_mul(self.shape[axis]);
+            }
+            steps
+        })
+    }
 }
 
 /// One file of a checkpoint, parsed.
@@ -82,21 +130,38 @@ impl Weights {
         for (number, part) in parts.into_iter().enumerate() {
             let wrapped = Naming::is_wrapped(part.tensors.iter().map(|(name, _)| name.as_str()));
             for (name, view) in part.tensors {
-                let new = match naming.fate(&name, wrapped) {
-                    Fate::Keep => name,
-                    Fate::Rename(new) => {
-                        weights.renamed.push((name, new.clone()));
-                        new
+                let unfit = |problem: &str| CheckpointError::Tensor {
+                    path: part.path.clone(),
+                    tensor: name.clone(),
+                    problem: format!("{problem}: shape {:?}", view.shape),
+                };
+                let (renamed, views) = match naming.fate(&name, wrapped) {
+                    Fate::Keep => (false, vec![(name.clone(), view)]),
+                    Fate::Rename(new) => (true, vec![(new, view)]),
+                    Fate::Split(names) => {
+                        let shares = view.shares().ok_or_else(|| unfit("not query, key and value below each other"))?;
+                        (true, names.into_iter().zip::<[View; 3]>(shares).collect())
+                    }
+                    Fate::Transpose(new) => {
+                        (true, vec![(new, view.transposed().ok_or_else(|| unfit("not a matrix"))?)])
                     }
                     Fate::Drop(reason) => {
                         weights.dropped.push((name, reason));
                         continue;
                     }
                 };
-                if weights.tensors.contains_key(&new) {
-                    return Err(CheckpointError::Duplicate { path: part.path, tensor: new });
+                for (new, mut view) in views {
+                    if new == LOGIT_SCALE && view.shape == [1] {
+                        view = View { shape: Vec::new(), strides: None, ..view }; // both spellings are found
+                    }
+                    if renamed {
+                        weights.renamed.push((name.clone(), new.clone()));
+                    }
+                    if weights.tensors.contains_key(&new) {
+                        return Err(CheckpointError::Duplicate { path: part.path, tensor: new });
+                    }
+                    weights.tensors.insert(new, (number, view));
                 }
-                weights.tensors.insert(new, (number, view));
             }
             weights.metadata.extend(part.metadata);
             weights.regions.push(part.region);
@@ -284,7 +349,7 @@ impl NotFinite {
 }
 
 /// Copies a strided tensor into a row. `bytes` starts at its first element and holds all of them.
-fn gather(bytes: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
+pub(crate) fn gather(bytes: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
     let count: usize = shape.iter().product();
     let mut out = Vec::with_capacity(count * size);
     if count == 0 {
@@ -335,5 +400,26 @@ mod tests {
         assert_eq!(gather(&bytes, 1, &[2, 3], &[1, 0]), [0, 0, 0, 1, 1, 1]);
         assert_eq!(gather(&bytes, 4, &[], &[]), [0, 1, 2, 3]);
         assert!(gather(&bytes, 4, &[0, 5], &[5, 1]).is_empty());
+    }
+
+    #[test]
+    fn parts_of_views() {
+        let bytes: Vec<u8> = (0..24).collect();
+        let read = |view: &View| {
+            let bytes = &bytes[view.span.clone()];
+            view.strides.as_ref().map_or(bytes.to_vec(), |strides| gather(bytes, 1, &view.shape, strides))
+        };
+        let whole = View { dtype: Dtype::U8, shape: vec![6, 2], span: 4..16, strides: None };
+        let [first, second, third] = whole.shares().unwrap();
+        assert_eq!([&first, &second, &third].map(read), [[4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]);
+        let turned = second.transposed().unwrap();
+        assert_eq!((turned.shape.as_slice(), read(&turned)), ([2, 2].as_slice(), vec![8, 10, 9, 11]));
+        assert_eq!(read(&turned.transposed().unwrap()), read(&second));
+        let turned = whole.transposed().unwrap();
+        assert_eq!(read(&turned.rows(1..2)), [5, 7, 9, 11, 13, 15]);
+        assert_eq!(read(&turned.rows(0..0)), [0; 0]);
+        assert!(turned.shares::<3>().is_none(), "2 rows");
+        let scalar = View { dtype: Dtype::U8, shape: vec![], span: 4..5, strides: None };
+        assert!(scalar.shares::<3>().is_none() && scalar.transposed().is_none());
     }
 }

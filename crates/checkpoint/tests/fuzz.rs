@@ -59,6 +59,25 @@ proptest! {
     }
 
     #[test]
+    fn damaged_files_of_cn_clip(edits in edits(), resnet in any::<bool>()) {
+        thread_local! {
+            static DIR: tempfile::TempDir = common::directory(&[]);
+        }
+        let mut bytes = std::fs::read(data(if resnet { "clip_cn_resnet.pt" } else { "clip_cn_flash.pt" })).unwrap();
+        // The table of tensors comes first in the file and the directory of the archive last; between them there are numbers.
+        let table = bytes.len().min(16384);
+        let mut start = bytes.drain(..table).collect();
+        damage(&mut start, &edits);
+        start.append(&mut bytes);
+        let path = DIR.with(|dir| dir.path().join("clip_cn.pt"));
+        std::fs::remove_file(&path).ok();
+        std::fs::write(&path, &start).unwrap();
+        if let Ok(checkpoint) = chinese_clip_checkpoint::Checkpoint::open(path.to_str().unwrap(), &options()) {
+            checkpoint.weights.fingerprint();
+        }
+    }
+
+    #[test]
     fn damaged_pickles(edits in edits()) {
         let mut pickle = Pickle::new()
             .global("collections", "OrderedDict").raw(b")R(")

@@ -1,4 +1,4 @@
-//! Memory while loading tensor by tensor: alone in its program, because it reads the peak of the whole process.
+//! Memory while loading tensor by tensor, and while refusing: alone in its program, because it reads the peak of the whole process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -28,6 +28,7 @@ fn released_tensors_do_not_stay_in_memory() {
     file.write_all(&start).unwrap();
     file.set_len((start.len() + 12 * 16 * MB) as u64).unwrap(); // a hole: zeros that take no disk
 
+    refusals_cost_nothing();
     let before = peak();
     let weights = common::open_dir(dir.path()).unwrap().weights;
     for name in weights.names() {
@@ -37,4 +38,21 @@ fn released_tensors_do_not_stay_in_memory() {
     weights.fingerprint();
     let grown = peak() - before;
     assert!(grown < 80, "192 MB of weights, read one by one, took {grown} MB");
+}
+
+/// Small files that claim to be large. Called by the test above: the peak is that of the whole process.
+fn refusals_cost_nothing() {
+    let before = peak();
+    let huge = common::claim(2_500_000_000, 0, &[50_000, 50_000], &[50_000, 1]);
+    let bomb = common::Pickle::new().raw(b"N").raw(&b"(".repeat(900_000)).raw(&b"]".repeat(200_000)).stop();
+    let header = br#"{"w":{"dtype":"F32","shape":[50000,50000],"data_offsets":[0,10000000000]}}"#;
+    for (name, bytes) in [
+        ("pytorch_model.bin", huge),
+        ("pytorch_model.bin", common::torch(&bomb, &[])),
+        ("model.safetensors", common::safetensors(std::str::from_utf8(header).unwrap(), &[0; 100])),
+    ] {
+        assert!(common::open_bytes(name, &bytes).is_err(), "{name}");
+    }
+    let grown = peak() - before;
+    assert!(grown < 100, "refusing small files took {grown} MB");
 }

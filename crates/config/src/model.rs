@@ -1,4 +1,6 @@
 //! `config.json`: `ChineseCLIPConfig` of transformers 4.51.3.
+//!
+//! differs: a model with a ResNet has a `model_type` of its own, so that transformers refuses it rather than make a ViT of it.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,13 +12,17 @@ use serde_json::{Map, Value};
 use crate::error::{Faults, WIDTHS};
 use crate::{ConfigError, Fault, Limits, TextConfig, VisionConfig};
 
+/// `model_type` of a model with a ResNet, and of its image tower.
+const RESNET: &str = "chinese_clip_resnet";
+const RESNET_VISION: &str = "chinese_clip_resnet_vision_model";
+
 /// The joint model. Unknown keys are ignored, absent ones take the reference's defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChineseClipConfig {
     /// The BERT tower.
     pub text_config: TextConfig,
-    /// The ViT tower.
+    /// The image tower.
     pub vision_config: VisionConfig,
     /// Width of the shared space, `E`.
     pub projection_dim: usize,
@@ -62,21 +68,24 @@ impl ChineseClipConfig {
                 }
             }
         }
-        let half = match root.get("model_type").and_then(Value::as_str) {
+        let invalid =
+            |problem: String| ConfigError::Invalid { faults: vec![Fault { field: "model_type".into(), problem }] };
+        let model_type = root.get("model_type").and_then(Value::as_str).map(str::to_string);
+        let half = match model_type.as_deref() {
             Some("chinese_clip_text_model") => Some("text_config"),
             Some("chinese_clip_vision_model") => Some("vision_config"),
-            Some("chinese_clip") | None => None,
-            Some(other) => {
-                let problem = format!("is `{other}`, must be `chinese_clip`");
-                let fault = Fault { field: "model_type".into(), problem };
-                return Err(ConfigError::Invalid { faults: vec![fault] });
-            }
+            Some("chinese_clip" | RESNET) | None => None,
+            Some(other) => return Err(invalid(format!("is `{other}`, must be `chinese_clip`"))),
         };
         let root = match half {
             Some(key) => Map::from_iter([(key.to_string(), Value::Object(root))]),
             None => root,
         };
         let config: Self = parse(&Value::Object(root).to_string())?;
+        let is_resnet = config.vision_config.resnet_layers.is_some();
+        if is_resnet != (model_type.as_deref() == Some(RESNET)) {
+            return Err(invalid(format!("must be `{RESNET}` where vision_config has resnet_layers, and only there")));
+        }
         config.validate()?;
         Ok(config)
     }
@@ -88,11 +97,15 @@ impl ChineseClipConfig {
 
     /// The `config.json` of this model, as HF reads it.
     pub fn to_json(&self) -> String {
-        let mut root = tagged("chinese_clip", self);
-        root.insert("architectures".into(), Value::from(vec!["ChineseCLIPModel"]));
+        let (model_type, vision_type, architecture) = match self.vision_config.resnet_layers {
+            None => ("chinese_clip", "chinese_clip_vision_model", "ChineseCLIPModel"),
+            Some(_) => (RESNET, RESNET_VISION, "ChineseCLIPResNetModel"),
+        };
+        let mut root = tagged(model_type, self);
+        root.insert("architectures".into(), Value::from(vec![architecture]));
         root.insert("torch_dtype".into(), "float32".into());
         root.insert("text_config".into(), Value::Object(tagged("chinese_clip_text_model", &self.text_config)));
-        root.insert("vision_config".into(), Value::Object(tagged("chinese_clip_vision_model", &self.vision_config)));
+        root.insert("vision_config".into(), Value::Object(tagged(vision_type, &self.vision_config)));
         pretty(&root)
     }
 
@@ -171,6 +184,31 @@ mod tests {
         config.text_config.hidden_act = Activation::Gelu10;
         assert!(config.to_json().contains("\"gelu_10\""));
         assert_eq!(ChineseClipConfig::from_json(&config.to_json()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_resnet_says_so_twice() {
+        let config = crate::published("RN50").unwrap().config().unwrap();
+        let json = config.to_json();
+        assert!(!json.contains("chinese_clip\"") && json.contains("\"resnet_layers\""), "{json}");
+        assert_eq!(ChineseClipConfig::from_json(&json).unwrap(), config);
+        assert!(!ChineseClipConfig::default().to_json().contains("resnet"));
+        let (vision, tokens) = (&config.vision_config, 7 * 7 + 1);
+        assert_eq!((vision.stem_width(), vision.num_attention_heads, vision.tokens()), (64, 32, tokens));
+        for (from, to, part) in [
+            ("\"chinese_clip_resnet\"", "\"chinese_clip\"", "model_type: must be `chinese_clip_resnet`"),
+            ("resnet_layers", "layers", "model_type: must be `chinese_clip_resnet`"),
+            ("\"num_hidden_layers\": 16", "\"num_hidden_layers\": 12", "must be the sum of resnet_layers"),
+            ("\"patch_size\": 32", "\"patch_size\": 16", "must be 32"),
+            ("\"hidden_size\": 2048", "\"hidden_size\": 2000", "must be 32 times"),
+        ] {
+            assert!(json.contains(from), "{from}");
+            let message = ChineseClipConfig::from_json(&json.replace(from, to)).unwrap_err().to_string();
+            assert!(message.contains(part), "{from}: {message}");
+        }
+        let stages = "{\"model_type\": \"chinese_clip_resnet\", \"vision_config\": {\"resnet_layers\": [3, 0, 6, 3]}}";
+        let message = ChineseClipConfig::from_json(stages).unwrap_err().to_string();
+        assert!(message.contains("four stages"), "{message}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub enum VisionKind {
         /// Patch edge in pixels.
         patch: usize,
     },
-    /// CLIP's modified ResNet-50. Hugging Face has no such class.
+    /// CLIP's modified ResNet-50. Hugging Face has no such class; see [`VisionConfig::resnet_layers`].
     ResNet50,
 }
 
@@ -50,7 +50,7 @@ const H14: VisionKind = VisionKind::Vit { width: 1280, layers: 32, heads: 16, pa
 #[rustfmt::skip]
 /// Every published model that this workspace knows.
 pub const PUBLISHED: [PublishedModel; 7] = [
-    row("RN50",         "OFA-Sys/chinese-clip-rn50",                    VisionKind::ResNet50, 224, (768, 3, 12), 1024, 76_922_337),
+    row("RN50",         "OFA-Sys/chinese-clip-rn50",                    VisionKind::ResNet50, 224, (768, 3, 12), 1024, 76_989_537),
     row("ViT-B-16",     "OFA-Sys/chinese-clip-vit-base-patch16",        B16, 224, BASE,           512,  188_262_913),
     row("ViT-L-14",     "OFA-Sys/chinese-clip-vit-large-patch14",       L14, 224, BASE,           768,  406_233_089),
     row("ViT-L-14-336", "OFA-Sys/chinese-clip-vit-large-patch14-336px", L14, 336, BASE,           768,  406_560_769),
@@ -77,9 +77,8 @@ pub fn published(name_or_id: &str) -> Option<&'static PublishedModel> {
 }
 
 impl PublishedModel {
-    /// The configuration of the model; `None` for the ResNet, which `config.json` cannot express.
+    /// The configuration of the model.
     pub fn config(&self) -> Option<ChineseClipConfig> {
-        let VisionKind::Vit { width, layers, heads, patch } = self.vision else { return None };
         let (hidden_size, num_hidden_layers, num_attention_heads) = self.text;
         Some(ChineseClipConfig {
             text_config: TextConfig {
@@ -90,14 +89,17 @@ impl PublishedModel {
                 intermediate_size: 4 * hidden_size,
                 ..TextConfig::default()
             },
-            vision_config: VisionConfig {
-                hidden_size: width,
-                intermediate_size: 4 * width,
-                num_hidden_layers: layers,
-                num_attention_heads: heads,
-                image_size: self.image_size,
-                patch_size: patch,
-                ..VisionConfig::default()
+            vision_config: match self.vision {
+                VisionKind::Vit { width, layers, heads, patch } => VisionConfig {
+                    hidden_size: width,
+                    intermediate_size: 4 * width,
+                    num_hidden_layers: layers,
+                    num_attention_heads: heads,
+                    image_size: self.image_size,
+                    patch_size: patch,
+                    ..VisionConfig::default()
+                },
+                VisionKind::ResNet50 => VisionConfig::resnet([3, 4, 6, 3], 64, self.image_size),
             },
             projection_dim: self.projection_dim,
             ..ChineseClipConfig::default()
@@ -116,17 +118,46 @@ mod tests {
         let text = (t.vocab_size + t.max_position_embeddings + t.type_vocab_size) * t.hidden_size
             + 2 * t.hidden_size
             + t.num_hidden_layers * block(t.hidden_size, t.intermediate_size);
-        let vision = v.hidden_size * 3 * v.patch_size * v.patch_size
-            + (v.tokens() + 1) * v.hidden_size
-            + 4 * v.hidden_size
-            + v.num_hidden_layers * block(v.hidden_size, v.intermediate_size);
-        text + vision + (t.hidden_size + v.hidden_size) * c.projection_dim + 1
+        let pooled = (v.tokens() + 1) * v.hidden_size;
+        let vision = match v.resnet_layers {
+            None => {
+                v.hidden_size * 3 * v.patch_size * v.patch_size
+                    + pooled
+                    + 4 * v.hidden_size
+                    + v.num_hidden_layers * block(v.hidden_size, v.intermediate_size)
+                    + v.hidden_size * c.projection_dim
+            }
+            Some(layers) => {
+                let (d, e) = (v.hidden_size, c.projection_dim);
+                let stages = layers.into_iter().enumerate().map(|(i, n)| stage(v.stem_width(), i, n));
+                stem(v.stem_width()) + stages.sum::<usize>() + pooled - d + 3 * (d * d + d) + d * e + e
+            }
+        };
+        text + vision + t.hidden_size * c.projection_dim + 1
+    }
+
+    /// A convolution without bias, and its batch norm.
+    fn convolution(input: usize, output: usize, kernel: usize) -> usize {
+        input * output * kernel * kernel + 2 * output
+    }
+
+    fn stem(width: usize) -> usize {
+        let half = width / 2;
+        convolution(3, half, 3) + convolution(half, half, 3) + convolution(half, width, 3)
+    }
+
+    fn stage(stem_width: usize, number: usize, blocks: usize) -> usize {
+        let width = stem_width << number;
+        let input = if number == 0 { width } else { 2 * width };
+        let block =
+            |input| convolution(input, width, 1) + convolution(width, width, 3) + convolution(width, 4 * width, 1);
+        block(input) + convolution(input, 4 * width, 1) + (blocks - 1) * block(4 * width)
     }
 
     #[test]
     fn parameter_counts_follow_from_the_configuration() {
         for model in &PUBLISHED {
-            let Some(config) = model.config() else { continue };
+            let config = model.config().unwrap();
             config.validate().unwrap();
             assert_eq!(parameters(&config) as u64, model.parameters, "{}", model.name);
         }

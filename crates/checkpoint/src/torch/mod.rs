@@ -3,12 +3,14 @@
 //! A zip archive, whose entries are not compressed, below one folder of any name: `data.pkl` is a pickle of the object,
 //! `data/KEY` are the bytes of a storage, `byteorder` says how they are laid out. Follows `torch/serialization.py`
 //! (`_load`, `persistent_load`) and `torch/_utils.py` (`_rebuild_tensor_v2`), 2.15. The pickle is read by a machine
-//! ([`machine`]) that builds a table of tensors and can do nothing else; a tensor is then a view of the mapped file.
+//! ([`machine`]) that builds a table of tensors and can do nothing else; a tensor is then a view of the mapped file. What is
+//! beside the weights, the state of an optimizer for example, is named by the pickle and never looked at.
 
 mod globals;
 mod machine;
 mod reader;
 mod table;
+mod writer;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +26,8 @@ use crate::CheckpointError;
 use crate::mmap::Region;
 use crate::sniff::sniff;
 use crate::weights::Part;
+
+pub(crate) use writer::{Entry, Writer};
 
 /// The first entry of a file in the format before torch 1.6: the pickled number 0x1950a86a20f9469cfc6c.
 const LEGACY: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";

@@ -6,7 +6,7 @@ use crate::CheckpointError;
 use crate::weights::View;
 
 /// Key under which training scripts keep the weights.
-const STATE_DICT: &str = "state_dict";
+pub(super) const STATE_DICT: &str = "state_dict";
 
 /// The tensors of the object, which is a state dict or has one under `state_dict`.
 pub(super) fn tensors(object: &Object<'_>, archive: &Archive<'_>) -> Result<Vec<(String, View)>, CheckpointError> {

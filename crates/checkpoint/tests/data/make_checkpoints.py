@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes the small checkpoints of this folder, as torch and safetensors themselves write them.
 
-    python make_checkpoints.py [OUT]        (torch 2.15.0, transformers 4.51.3, safetensors; a second run gives the same bytes)
+    python make_checkpoints.py [OUT]     (torch 2.15.0, transformers 4.51.3, cn_clip 1.6.0, safetensors; a second run gives the same
+                                          bytes)
 
 expected.json says what is in each readable file: {file: {tensor: [dtype, shape, values]}}, values as f32 in row-major order.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from cn_clip.clip.model import CLIP, convert_state_dict
 from torch import nn
 from transformers import ChineseCLIPConfig, ChineseCLIPModel
 
@@ -68,6 +70,71 @@ class Attack:
         return os.system, ("touch /tmp/chinese-clip-was-attacked",)
 
 
+def to_hugging_face(sd):
+    """cn_clip's names of a ViT to transformers'; main() checks that both models then compute the same."""
+    out = {}
+    for key, t in sd.items():
+        key = key.replace("bert.", "text_model.")
+        for old, new in (("visual.class_embedding", "visual.embeddings.class_embedding"), ("visual.conv1", "visual.embeddings.patch_embedding"),
+                         ("visual.positional_embedding", "visual.embeddings.position_embedding.weight"), ("ln_pre", "pre_layrnorm"),
+                         ("ln_post", "post_layernorm"), ("transformer.resblocks", "encoder.layers"), (".ln_", ".layer_norm"),
+                         ("c_fc", "fc1"), ("c_proj", "fc2"), ("attn.out_proj", "self_attn.out_proj")):
+            key = key.replace(old, new)
+        if key in ("text_projection", "visual.proj"):
+            out[{"text_projection": "text_projection.weight"}.get(key, "visual_projection.weight")] = t.T.contiguous()
+        elif "attn.in_proj_" in key:
+            for x, part in zip("qkv", t.chunk(3)):
+                out[key.replace("visual", "vision_model").replace("attn.in_proj_", f"self_attn.{x}_proj.")] = part.clone()
+        else:
+            out[key.replace("visual", "vision_model")] = t
+    return out
+
+
+def cn_clip_files(optimizer):
+    """The layouts of cn_clip: as published, as a training with FlashAttention holds it, and a ResNet. One head of 64 each."""
+    text = {"vocab_size": 40, "text_attention_probs_dropout_prob": 0.0, "text_hidden_act": "gelu", "text_hidden_dropout_prob": 0.0,
+            "text_hidden_size": 64, "text_initializer_range": 0.02, "text_intermediate_size": 16, "text_max_position_embeddings": 16,
+            "text_num_attention_heads": 1, "text_num_hidden_layers": 1, "text_type_vocab_size": 2}
+
+    def model(**vision):
+        model = CLIP(embed_dim=6, **vision, **text).eval()
+        with torch.no_grad():
+            for i, t in enumerate(model.state_dict().values()):
+                if t.is_floating_point():
+                    t.copy_(values(i, *t.shape) / 16)
+        return model
+
+    def save_half(name, sd, **beside):
+        half = OrderedDict((f"module.{k}", t.half() if t.is_floating_point() else t) for k, t in sd.items())
+        torch.save({"epoch": 3, "step": 0, "name": "tiny", "state_dict": half, **beside}, OUT / name)
+
+    vit = model(image_resolution=6, vision_layers=2, vision_width=64, vision_patch_size=2)
+    sd = OrderedDict((k, t.clone()) for k, t in vit.state_dict().items())
+    hf_sd = to_hugging_face(sd)
+    hf = ChineseCLIPModel(ChineseCLIPConfig(
+        text_config={"vocab_size": 40, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16,
+                     "max_position_embeddings": 16},
+        vision_config={"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 256, "image_size": 6,
+                       "patch_size": 2},
+        projection_dim=6)).eval()
+    hf.load_state_dict(hf_sd)
+    ids, pixels = torch.arange(1, 17).reshape(2, 8), values(5, 2, 3, 6, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(vit.encode_text(ids), hf.get_text_features(ids, attention_mask=ids.ne(0)))
+        torch.testing.assert_close(vit.encode_image(pixels), hf.get_image_features(pixels))
+    safetensors.torch.save_file({k: t.half() for k, t in hf_sd.items()}, OUT / "tiny_hf.safetensors", metadata={"format": "pt"})
+
+    pooler = {"bert.pooler.dense.weight": values(1, 64, 64), "bert.pooler.dense.bias": values(2, 64)}
+    save_half("clip_cn_tiny.pt", {**sd, **pooler})
+    flash = convert_state_dict(OrderedDict(sd))
+    assert "bert.encoder.layer.0.attention.self.Wqkv.weight" in flash and "visual.transformer.resblocks.1.attn.Wqkv.bias" in flash
+    flash["logit_scale"] = flash["logit_scale"].reshape(1)
+    save_half("clip_cn_flash.pt", flash, optimizer=optimizer)
+
+    resnet = model(image_resolution=64, vision_layers=[1, 2, 1, 1], vision_width=2, vision_patch_size=None)
+    save_half("clip_cn_resnet.pt", resnet.state_dict())
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     for short, dtype in (("f32", torch.float32), ("f16", torch.float16), ("bf16", torch.bfloat16), ("f64", torch.float64)):
@@ -99,6 +166,8 @@ def main():
     save("training.bin", training, state_dict(torch.float16))
     for protocol in (3, 4, 5):
         save(f"protocol{protocol}.bin", training, state_dict(torch.float16), pickle_protocol=protocol)
+
+    cn_clip_files(optimizer.state_dict())
 
     # Old files of transformers: buffers among the parameters, TensorFlow's spelling of layer norms.
     old = {
