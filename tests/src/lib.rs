@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use chinese_clip::checkpoint::{Checkpoint, OpenOptions};
-use chinese_clip::{DType, Device};
+use chinese_clip::{DType, Device, DeviceInfo};
 
 /// How far a tensor may lie from the reference's.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +31,27 @@ pub fn tolerance(dtype: DType) -> Tolerance {
     }
 }
 
-/// The devices that the suites run on: every backend that is compiled in.
+/// The devices that the suites run on: those that `CHINESE_CLIP_TEST_DEVICES` names, with commas between them, or all that
+/// the build and the machine have.
 pub fn devices() -> Vec<Device> {
-    chinese_clip::devices().iter().map(|info| chinese_clip::device(&info.name).expect("a listed device")).collect()
+    let names = match std::env::var("CHINESE_CLIP_TEST_DEVICES") {
+        Ok(names) => names.split(',').map(str::to_string).collect(),
+        Err(_) => chinese_clip::devices().into_iter().map(|info| info.name).collect::<Vec<_>>(),
+    };
+    names.iter().map(|name| chinese_clip::device(name).expect("a device of this build and machine")).collect()
+}
+
+/// The number formats that the suites run in: all that the device computes in; f32 alone on a GPU that is only imitated, which
+/// takes minutes to compile the kernels of each.
+pub fn dtypes(device: &Device) -> Vec<DType> {
+    let all = if imitated(device) { vec![DType::F32] } else { vec![DType::F32, DType::F16, DType::BF16] };
+    all.into_iter().filter(|dtype| device.supports_dtype(*dtype)).collect()
+}
+
+/// Whether a device is a GPU imitated on the CPU.
+pub fn imitated(device: &Device) -> bool {
+    let is = |info: &DeviceInfo| chinese_clip::device(&info.name).is_ok_and(|listed| listed == *device);
+    chinese_clip::devices().iter().any(|info| info.software && is(info))
 }
 
 /// A file or directory under `tests/goldens`.

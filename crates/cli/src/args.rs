@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Info(InfoArgs),
     /// List the devices of this build
     Devices(DevicesArgs),
+    /// Measure how fast a model is on this machine, stage by stage
+    Bench(BenchArgs),
 }
 
 /// Which checkpoint.
@@ -76,9 +78,9 @@ pub(crate) struct ModelArgs {
     /// Where it runs; `chinese-clip devices` lists what this build has
     #[arg(long, env = "CHINESE_CLIP_DEVICE", default_value = "flex", value_name = "DEVICE")]
     pub(crate) device: String,
-    /// Number format of weights and activations: f32, f16 or bf16
-    #[arg(long, default_value = "f32", value_name = "DTYPE")]
-    pub(crate) dtype: String,
+    /// Number format of weights and activations: f32, f16 or bf16 [default: f16 on a GPU that has it, else f32]
+    #[arg(long, value_name = "DTYPE")]
+    pub(crate) dtype: Option<String>,
     #[command(flatten)]
     pub(crate) length: LengthArgs,
     #[command(flatten)]
@@ -294,6 +296,58 @@ pub(crate) struct DevicesArgs {
     /// JSON for programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Stages, each timed alone:
+  load        checkpoint to ready model, once
+  decode      a JPEG of 640x480 to a picture, on all cores
+  resize      a picture to the pixel values that the model takes, on all cores
+  image       the image tower, pixel values and features on the device
+  tokenise    a text to token ids
+  text        the text tower: each text has exactly --length tokens and no padding, ids and features on the device
+  end to end  JPEGs to vectors of unit length, as the library does it: split into batches that suit the device
+
+The first run of a stage is not counted, nor are up to two more as long as they differ by over 20 % from the one before.
+With several devices, each is measured in a process of its own. Peak memory is that of the process, without what a GPU holds.
+
+Examples:
+  chinese-clip bench --model ViT-B-16
+  chinese-clip bench --model ViT-B-16 --batch 1,16 --seconds 5 --json > bench.jsonl
+  chinese-clip bench --model path/to/checkpoint --device flex --length 12")]
+pub(crate) struct BenchArgs {
+    /// Sizes of batches
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,8,32", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Vec<u32>,
+    /// Tokens of a text in the stage `text`
+    #[arg(long, value_name = "N", default_value_t = 52, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) length: u32,
+    /// How long each stage is timed for each size of batch; at least three runs, or one that takes longer
+    #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// JSON for programs: an object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Measure this device only, and print JSON: how a run with several devices starts a process for each
+    #[arg(long, hide = true, value_name = "DEVICE")]
+    pub(crate) alone: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Where it runs; may be repeated, or a list with commas; `chinese-clip devices` lists what this build has
+    #[arg(long, env = "CHINESE_CLIP_DEVICE", default_value = "flex", value_name = "DEVICE", value_delimiter = ',')]
+    pub(crate) device: Vec<String>,
+    /// Number format of weights and activations: f32, f16 or bf16 [default: f16 on a GPU that has it, else f32]
+    #[arg(long, value_name = "DTYPE")]
+    pub(crate) dtype: Option<String>,
+}
+
+/// Reads a time that is more than nothing.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds.is_finite() => Ok(seconds),
+        _ => Err("not a number of seconds above 0".into()),
+    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,15 @@ pub(crate) enum CliError {
     /// The vectors are safe in the journal, the file that was asked for is not made.
     #[error("cannot finish {}; all vectors so far are kept in {}", path.display(), journal.display())]
     Unfinished { path: PathBuf, journal: PathBuf, source: Box<CliError> },
+    #[error("texts of {length} tokens were asked for, and the model has {positions} positions")]
+    Positions { length: usize, positions: usize },
+    #[error("cannot encode the test picture")]
+    TestPicture { source: image::ImageError },
+    /// A process that measures one device.
+    #[error("`{device}` was not measured to the end: {reason}")]
+    DeviceFailed { device: String, reason: String },
+    #[error("no device could be measured")]
+    NoDeviceMeasured,
 }
 
 impl From<PreprocessError> for CliError {
@@ -84,6 +93,10 @@ impl CliError {
             Self::InStdin { source } | Self::Picture { source, .. } => return source.hint(),
             Self::Unfinished { source, .. } => {
                 return source.hint().or_else(|| Some("run the same command again when the cause is mended".into()));
+            }
+            Self::Positions { positions, .. } => return Some(format!("choose a `--length` of {positions} or less")),
+            Self::DeviceFailed { .. } => {
+                "its own message stands above; without one, memory may have run out: try a smaller `--batch`"
             }
             Self::Nothing { hint, .. } => hint,
             Self::NotUtf8 { .. } => "save the file as UTF-8, for example with `iconv -f GB18030 -t UTF-8`",

@@ -66,7 +66,7 @@ pub(crate) fn overlong(length: &LengthArgs) -> Overlong {
 pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let device_of_name = device(&args.device)?;
     let mut options = LoadOptions {
-        dtype: dtype(&args.dtype, &device_of_name)?,
+        dtype: args.dtype.as_deref().map(dtype).transpose()?,
         dialect: args.dialect.dialect.into(),
         open: open_options(&args.source.hub),
         ..LoadOptions::default()
@@ -74,7 +74,11 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let checkpoint = open(&args.source, &options.open)?;
     options.max_length = Some(max_length(&args.length, &checkpoint));
     options.overlong = overlong(&args.length);
-    let about = About { model: checkpoint.source.clone(), device: args.device.clone(), dtype: args.dtype.clone() };
     let clip = ChineseClip::from_checkpoint(checkpoint, &device_of_name, &options)?;
+    let about = About {
+        model: clip.checkpoint().source.clone(),
+        device: args.device.clone(),
+        dtype: clip.dtype().name().into(),
+    };
     Ok(Loaded { clip, about })
 }

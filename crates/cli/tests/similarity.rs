@@ -153,6 +153,7 @@ fn model_options_are_checked() {
     let sunset = example("sunset.png");
     let with = |option: &str, value: &str| run(["similarity", &sunset, "--text", "日落", option, value]);
     with("--device", "abacus").exits(2).says("no device `abacus`: unknown name").says("hint: known: flex");
+    with("--device", "flex:1").exits(2).says("no device `flex:1`: there is only one").says("hint: write `flex`");
     with("--dtype", "f8").exits(2).says("hint: dtypes are f32, f16 and bf16");
     with("--max-length", "1").exits(2).says("1 is not in 2..");
     with("--dialect", "timm").exits(2).says("possible values: hf, cn_clip");
@@ -165,6 +166,35 @@ fn model_options_are_checked() {
     with("--max-length", "600").exits(0).says("--max-length 600 is more than the model has positions for; 128 is used");
     let report = run(["similarity", &sunset, "--text", "日落", "--dtype", "bf16", "--json"]).exits(0).json();
     assert_eq!(report["dtype"], "bf16");
+}
+
+#[test]
+fn every_device_prints_the_same_table() {
+    let devices = run(["devices", "--json"]).exits(0).json();
+    let pictures = ["red-circles.png", "sunset.png"].map(example);
+    let texts = ["--dtype=f32", "--model=demo", "--text=三个红色的圆形", "--text=海边的日落", "--text=雪人"];
+    let on = |device: &str| {
+        run(["similarity", "--device", device].iter().copied().chain(texts).chain(pictures.iter().map(String::as_str)))
+            .exits(0)
+            .stdout
+    };
+    let expected = on("flex");
+    assert!(expected.contains("三个红色的圆形"), "{expected}");
+    for device in devices.as_array().unwrap() {
+        assert_eq!(on(device["name"].as_str().unwrap()), expected, "{device}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_built_in_says_how_to_build_it() {
+    let sunset = example("sunset.png");
+    let listed = run(["devices"]).exits(0).stdout;
+    for backend in ["ndarray", "tch", "cuda"].into_iter().filter(|backend| !listed.contains(backend)) {
+        run(["similarity", &sunset, "--text=日落", "--device", backend])
+            .exits(2)
+            .says(&format!("no device `{backend}`: this build does not have it"))
+            .says(&format!("cargo build --release --features {backend}"));
+    }
 }
 
 #[test]

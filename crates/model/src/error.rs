@@ -35,13 +35,21 @@ pub enum Error {
         /// How to get it.
         hint: String,
     },
-    /// A number format that is unknown, or that the device lacks.
-    #[error("`{dtype}` is not a dtype of {device}")]
-    Dtype {
+    /// A number format that is unknown.
+    #[error("unknown dtype `{name}`")]
+    UnknownDtype {
         /// The name asked for.
+        name: String,
+    },
+    /// A number format that the device does not compute in.
+    #[error("{device} does not compute in {dtype}")]
+    UnsupportedDtype {
+        /// The number format.
         dtype: String,
         /// The device.
         device: String,
+        /// What it computes in.
+        has: String,
     },
     /// A prompt template without exactly one place for the label.
     #[error("the template `{template}` has {found} times `{{}}`, must have it once")]
@@ -79,9 +87,9 @@ pub enum Error {
         /// What was computed.
         what: &'static str,
     },
-    /// A backend gave back something else than numbers.
-    #[error("cannot read back a result from {device}: {reason}")]
-    ReadBack {
+    /// The device failed: out of memory, lost, or a fault of its driver.
+    #[error("{device} failed: {reason}")]
+    Backend {
         /// The device.
         device: String,
         /// What the backend says.
@@ -99,7 +107,11 @@ impl Error {
             Self::Text(error) => error.hint(),
             Self::Vision(error) => error.hint(),
             Self::Device { hint, .. } => Some(hint.clone()),
-            Self::Dtype { .. } => Some("dtypes are f32, f16 and bf16; f32 runs everywhere".into()),
+            Self::UnknownDtype { .. } => Some("dtypes are f32, f16 and bf16".into()),
+            Self::UnsupportedDtype { has, .. } => Some(format!("it computes in {has}")),
+            Self::Backend { .. } => {
+                Some("if its memory is full, use smaller batches, a smaller dtype or another device".into())
+            }
             Self::NotFinite { .. } => Some("the weights overflow in this dtype or are damaged; try --dtype f32".into()),
             Self::Template { .. } => Some("write the label's place as `{}`: 一张{}的图片".into()),
             _ => None,

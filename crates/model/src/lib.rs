@@ -41,7 +41,7 @@ pub use chinese_clip_vision_vit::{PixelBatch, PreparedVisionModel, VisionError, 
 
 pub use batching::Budget;
 pub use demo::DEMO;
-pub use device::{DeviceInfo, device, devices, dtype};
+pub use device::{DeviceInfo, default_dtype, device, devices, dtype};
 pub use embeddings::{Embeddings, Similarity};
 pub use error::Error;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};

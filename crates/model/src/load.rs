@@ -10,6 +10,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_checkpoint::{CheckpointError, Dtype, Misshapen, Weights};
 use rayon::prelude::*;
 
+use crate::Error;
+use crate::device::{check_dtype, guarded};
+
 /// The one scalar: its shape in a checkpoint is `[]`.
 const LOGIT_SCALE: &str = "logit_scale";
 
@@ -20,7 +23,8 @@ pub(crate) fn load<M: Module>(
     names_of: fn(&str) -> Vec<String>,
     dtype: DType,
     device: &Device,
-) -> Result<M, CheckpointError> {
+) -> Result<M, Error> {
+    check_dtype(dtype, device)?;
     let mut loader = Loader {
         weights,
         names_of,
@@ -32,9 +36,9 @@ pub(crate) fn load<M: Module>(
         misshapen: Vec::new(),
         unreadable: None,
     };
-    let module = module.map(&mut loader);
+    let module = guarded(device, || module.map(&mut loader))?;
     if let Some(error) = loader.unreadable {
-        return Err(error);
+        return Err(error.into());
     }
     let (mut missing, mut misshapen) = (loader.missing, loader.misshapen);
     missing.sort();
@@ -44,7 +48,7 @@ pub(crate) fn load<M: Module>(
     if missing.is_empty() && misshapen.is_empty() && unexpected.is_empty() {
         Ok(module)
     } else {
-        Err(CheckpointError::Coverage { missing, unexpected, misshapen })
+        Err(CheckpointError::Coverage { missing, unexpected, misshapen }.into())
     }
 }
 

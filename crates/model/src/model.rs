@@ -43,7 +43,7 @@ impl ChineseClipModel {
 
     /// The model with the given weights in `dtype`. Every tensor is used, and none is missing.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
-        Ok(load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)?)
+        load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)
     }
 
     /// Text features, not normalised: the projection of `[CLS]` of the last hidden state.
@@ -131,7 +131,7 @@ impl PreparedModel {
     /// The inference form with the given weights in `dtype`, loaded as it is: no canonical form is made on the way, and
     /// the weights are in memory once. Every tensor is used, and none is missing.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
-        Ok(load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)?)
+        load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)
     }
 
     /// A model of random weights, which are drawn when first read.

@@ -10,16 +10,17 @@ use chinese_clip_text_bert::TokenBatch;
 use chinese_clip_vision_vit::{PixelBatch, VisionError};
 
 use crate::batching::{image_batches, text_batches};
-use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, demo};
+use crate::device::{guarded, label};
+use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, default_dtype, demo};
 
 /// Version of everything that moves an embedding; a change of it stands in the changelog under Numerics.
 const NUMERICS: u32 = 1;
 
 /// How a model is loaded and used.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Number format of weights and activations. Logits are f32 always.
-    pub dtype: DType,
+    /// Number format of weights and activations; `None` is [`default_dtype`] of the device. Logits are f32 always.
+    pub dtype: Option<DType>,
     /// Which reference the image preparation follows.
     pub dialect: Dialect,
     /// The most tokens of a text; `None` is what the model has positions for.
@@ -30,19 +31,6 @@ pub struct LoadOptions {
     pub budget: Budget,
     /// Where checkpoints come from.
     pub open: OpenOptions,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self {
-            dtype: DType::F32,
-            dialect: Dialect::default(),
-            max_length: None,
-            overlong: Overlong::default(),
-            budget: Budget::default(),
-            open: OpenOptions::default(),
-        }
-    }
 }
 
 /// Chinese-CLIP, ready to use: from pictures and texts to embeddings, similarities and labels.
@@ -63,7 +51,7 @@ pub struct ChineseClip {
 
 impl ChineseClip {
     /// Loads a directory, a model of the hub (`owner/name`), a published model by its short name (`ViT-B-16`), or the
-    /// embedded [`DEMO`], in f32.
+    /// embedded [`DEMO`], in the device's [`default_dtype`].
     pub fn from_pretrained(source: &str, device: &Device) -> Result<Self, Error> {
         Self::from_pretrained_with(source, device, &LoadOptions::default())
     }
@@ -76,10 +64,11 @@ impl ChineseClip {
     /// Loads an opened checkpoint.
     pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
         let limits = &options.open.limits;
+        let dtype = options.dtype.unwrap_or_else(|| default_dtype(device));
         check_size(&checkpoint)?;
         let tokenizer = tokenizer(&checkpoint, limits)?;
-        let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, options.dtype, device)?;
-        let scale = f64::from(host(&model.logit_scale(), device)?.first().copied().unwrap_or_default()).exp();
+        let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, device)?;
+        let scale = f64::from(host(device, || model.logit_scale())?.first().copied().unwrap_or_default()).exp();
         if !(scale as f32).is_finite() {
             return Err(Error::NotFinite { what: "the temperature exp(logit_scale)" });
         }
@@ -90,8 +79,28 @@ impl ChineseClip {
             limits: limits.clone(),
         };
         let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect).with_limits(limits.clone());
-        let (device, dtype, budget) = (device.clone(), options.dtype, options.budget);
+        let (device, budget) = (device.clone(), options.budget);
         Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget })
+    }
+
+    /// Number format of weights and activations.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What `work` computes with the model alone, once the device is done with it.
+    pub fn with_model<T>(&self, work: impl FnOnce(&PreparedModel) -> T) -> Result<T, Error> {
+        let device = &self.device;
+        guarded(device, || {
+            let result = work(&self.model);
+            device.sync().map(|()| result)
+        })?
+        .map_err(|error| Error::Backend { device: label(device), reason: format!("{error:?}") })
     }
 
     /// Where the model came from, its files and its notes.
@@ -164,7 +173,8 @@ impl ChineseClip {
         for batch in text_batches(&lengths, self.budget.tokens) {
             let texts: Vec<Encoding> = batch.iter().map(|&i| encodings[i].clone()).collect();
             let padded = self.tokenizer.pad(&texts, Padding::Longest)?;
-            let features = host(&self.model.get_text_features(&self.token_batch(&padded)?), &self.device)?;
+            let batch_of_ids = self.token_batch(&padded)?;
+            let features = host(&self.device, || self.model.get_text_features(&batch_of_ids))?;
             for (&i, row) in batch.iter().zip(features.chunks_exact(width)) {
                 values[i * width..(i + 1) * width].copy_from_slice(row);
             }
@@ -183,7 +193,7 @@ impl ChineseClip {
     /// Features of prepared pixels, in one batch: not normalised.
     pub fn pixel_features(&self, pixels: Pixels) -> Result<Embeddings, Error> {
         let batch = PixelBatch::new(pixels.data, pixels.shape, &self.config().vision_config, &self.device)?;
-        let features = host(&self.model.get_image_features(&batch), &self.device)?;
+        let features = host(&self.device, || self.model.get_image_features(&batch))?;
         Ok(Embeddings::new(features, self.config().projection_dim))
     }
 
@@ -265,12 +275,10 @@ pub fn tokenizer(checkpoint: &Checkpoint, limits: &Limits) -> Result<Tokenizer, 
     })
 }
 
-/// The values of a tensor in f32.
-fn host<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Result<Vec<f32>, Error> {
-    let data = tensor.clone().cast(DType::F32).into_data();
-    let values = data
-        .try_to_vec::<f32>()
-        .map_err(|error| Error::ReadBack { device: format!("{device:?}"), reason: format!("{error:?}") })?;
+/// The values, in f32, of a tensor that `work` computes on `device`.
+fn host<const D: usize>(device: &Device, work: impl FnOnce() -> Tensor<D>) -> Result<Vec<f32>, Error> {
+    let values = guarded(device, || work().cast(DType::F32).into_data().try_to_vec::<f32>())?
+        .map_err(|error| Error::Backend { device: label(device), reason: format!("{error:?}") })?;
     if values.iter().all(|value| value.is_finite()) { Ok(values) } else { Err(Error::NotFinite { what: "a feature" }) }
 }
 

@@ -1,7 +1,5 @@
 //! Every activation that Hugging Face names, but `prelu`, which has a parameter, against ACT2FN.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
-
 use burn::tensor::{Tensor, TensorData};
 use chinese_clip::config::Activation;
 use chinese_clip_nn::activate;

@@ -1,7 +1,5 @@
 //! What must hold of any embedding model: batches, padding, order and length change nothing.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
-
 use burn::tensor::Tensor;
 use chinese_clip::{ChineseClipModel, DType, Device, PixelBatch, PreparedModel, TokenBatch};
 use chinese_clip_tests::{assert_close, cosine, devices, golden_checkpoint, tolerance};

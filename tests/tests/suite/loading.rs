@@ -1,7 +1,5 @@
 //! Loading is exact: whatever does not fit is an error that names it, and nothing is left random.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

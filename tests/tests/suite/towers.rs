@@ -1,19 +1,16 @@
 //! Both towers against the reference, layer by layer, on every device and in every dtype it has.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
-
 use std::collections::HashMap;
 
 use chinese_clip::{ChineseClipModel, DType, Device, Intermediate, PixelBatch, PreparedModel, Recorder, TokenBatch};
-use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, golden_checkpoint, tolerance};
+use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, dtypes, golden_checkpoint, tolerance};
 
 const MODELS: [&str; 4] = ["small", "heads", "odd", "one"];
-const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
 fn cases() -> Vec<(&'static str, Device, DType)> {
     let mut cases = Vec::new();
     for device in devices() {
-        for dtype in DTYPES.into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
+        for dtype in dtypes(&device) {
             cases.extend(MODELS.map(|model| (model, device.clone(), dtype)));
         }
     }
@@ -26,6 +23,7 @@ struct Golden {
     texts: TokenBatch,
     images: PixelBatch,
     dtype: DType,
+    device: Device,
 }
 
 impl Golden {
@@ -41,12 +39,13 @@ impl Golden {
         let (pixels, shape) = arrays.f32("pixel_values");
         let shape = shape.try_into().unwrap();
         let images = PixelBatch::new(pixels, shape, &config.vision_config, device).unwrap();
-        Self { arrays, model, texts, images, dtype }
+        Self { arrays, model, texts, images, dtype, device: device.clone() }
     }
 
     fn close(&self, name: &str, found: &[f32]) {
         let (expected, shape) = self.arrays.f32(name);
-        assert_close(&format!("{name} in {:?}", self.dtype), found, &expected, &shape, tolerance(self.dtype));
+        let name_there = format!("{name} in {:?} on {:?}", self.dtype, self.device);
+        assert_close(&name_there, found, &expected, &shape, tolerance(self.dtype));
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod bench;
 mod classify;
 mod devices;
 mod embed;
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> Result<Outcome, CliError> {
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
 

@@ -1,0 +1,11 @@
+//! All suites in one program: on a GPU backend they share its compiled and tuned kernels.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+mod activations;
+mod backends;
+mod demo;
+mod invariants;
+mod loading;
+mod real_size;
+mod towers;
