@@ -1,11 +1,15 @@
-//! Workspace tasks: `cargo xtask convert | golden | parity | tidy | ci`.
+//! Workspace tasks: `cargo xtask convert | golden | parity | bench | gpu | tidy | ci`.
 
 #![allow(clippy::print_stdout)] // a task reports to the person who called it
 
+mod bench;
 mod ci;
 mod convert;
 mod golden;
+mod gpu;
+mod libtorch;
 mod oracle;
+mod page;
 mod parity;
 mod tidy;
 
@@ -32,10 +36,14 @@ enum Task {
     Golden(golden::Golden),
     /// Compare a checkpoint with Hugging Face transformers on pictures and texts, and write docs/parity.md
     Parity(parity::Parity),
+    /// Run the benches, or time other implementations beside this one, and write docs/performance.md
+    Bench(bench::Bench),
+    /// Run the suites and time models on GPUs, and write docs/gpu.md
+    Gpu(gpu::Gpu),
     /// Check the arrows between crates and the rules for files
     Tidy,
     /// Run what CI runs: format, lints, documentation links, tidy, all tests
-    Ci,
+    Ci(ci::Ci),
 }
 
 fn main() -> ExitCode {
@@ -43,8 +51,10 @@ fn main() -> ExitCode {
         Task::Convert(task) => task.run(),
         Task::Golden(task) => task.run(),
         Task::Parity(task) => task.run(),
+        Task::Bench(task) => task.run(),
+        Task::Gpu(task) => task.run(),
         Task::Tidy => check_tidy(),
-        Task::Ci => ci::run(),
+        Task::Ci(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,11 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    /// The program.
+    pub(crate) fn python(&self) -> &Path {
+        &self.python
+    }
+
     /// Runs a script, which checks the versions itself.
     pub(crate) fn run(&self, script: &Path, arguments: &[&Path]) -> Result<(), Failure> {
         let status = Command::new(&self.python)

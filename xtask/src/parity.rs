@@ -9,10 +9,8 @@ use chinese_clip_tests::{Arrays, cosine};
 use clap::Args;
 
 use crate::oracle::Oracle;
-use crate::{Failure, root};
+use crate::{Failure, page, root};
 
-const BEGIN: &str = "<!-- measured by cargo xtask parity: begin -->";
-const END: &str = "<!-- measured by cargo xtask parity: end -->";
 const EXTENSIONS: [&str; 10] = ["png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "ppm", "tga"];
 
 /// Arguments of the task.
@@ -58,7 +56,7 @@ impl Parity {
         let table = table(&name, images.len(), texts.len(), &rows);
         print!("{table}");
         if !self.dry_run {
-            replace(&root().join("docs/parity.md"), &name, &table)?;
+            page::replace(&root().join("docs/parity.md"), "parity", &name, &table)?;
         }
         match rows.iter().filter(|row| !row.good).count() {
             0 => Ok(()),
@@ -212,21 +210,4 @@ fn table(name: &str, images: usize, texts: usize, rows: &[Row]) -> String {
         table += &["| ", what, " | ", found, " | ", bound, " | ", verdict, " |\n"].concat();
     }
     table
-}
-
-/// Puts the table of one checkpoint into the page, in the place of its former one or after the others.
-fn replace(page: &Path, name: &str, table: &str) -> Result<(), Failure> {
-    let text = fs::read_to_string(page)?;
-    let missing = || format!("{} lacks the lines `{BEGIN}` and `{END}`", page.display());
-    let (head, rest) = text.split_once(BEGIN).ok_or_else(missing)?;
-    let (measured, tail) = rest.split_once(END).ok_or_else(missing)?;
-    let mut sections: Vec<String> =
-        measured.split("\n### ").map(str::trim).filter(|s| !s.is_empty()).map(|s| format!("### {s}\n")).collect();
-    let heading = format!("### {name}\n");
-    match sections.iter_mut().find(|section| section.starts_with(&heading)) {
-        Some(section) => *section = table.into(),
-        None => sections.push(table.into()),
-    }
-    fs::write(page, format!("{head}{BEGIN}\n\n{}\n{END}{tail}", sections.join("\n")))?;
-    Ok(())
 }

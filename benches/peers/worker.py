@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Chinese-CLIP in other frameworks on the CPU: workers of `cargo xtask bench --peers`.
+
+    python worker.py PEER MODEL INPUTS THREADS
+
+PEER: torch (transformers as it is), torch-sdpa, torch-compile, onnxruntime, openvino; `export` writes the ONNX graphs that the last
+two read, and ends. MODEL is a checkpoint in the hub's layout; INPUTS has inputs.safetensors and photo.jpg. Each peer computes in
+f32 with all THREADS, gets the settings that make it fastest, and decodes pictures in threads.
+
+A worker says a line of JSON when the model is ready, then answers each line of JSON on standard input with one, as
+`benches/src/bin/bench-worker.rs` does.
+"""
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+GRAPHS = {"image": ["pixel_values"], "text": ["input_ids", "attention_mask"]}
+
+
+def towers(model_folder, **options):
+    """The image tower and the text tower, each from tensors to features."""
+    import torch
+    from transformers import ChineseCLIPModel
+
+    model = ChineseCLIPModel.from_pretrained(model_folder, torch_dtype=torch.float32, **options).eval()
+
+    class Image(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tower, self.projection = model.vision_model, model.visual_projection
+
+        def forward(self, pixel_values):
+            return self.projection(self.tower(pixel_values).pooler_output)
+
+    class Text(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tower, self.projection = model.text_model, model.text_projection
+
+        def forward(self, input_ids, attention_mask):
+            return self.projection(self.tower(input_ids, attention_mask=attention_mask).last_hidden_state[:, 0])
+
+    return {"image": Image().eval(), "text": Text().eval()}
+
+
+def export(model_folder, inputs):
+    """Both towers as ONNX graphs of any batch size."""
+    import torch
+    from safetensors.torch import load_file
+
+    arrays = load_file(inputs / "inputs.safetensors")
+    for stage, module in towers(model_folder).items():
+        names = GRAPHS[stage]
+        axes = {name: {0: "batch"} for name in [*names, "features"]}
+        torch.onnx.export(module, tuple(arrays[name][:2] for name in names), str(inputs / f"{stage}.onnx"), dynamo=False,
+                          input_names=names, output_names=["features"], dynamic_axes=axes, opset_version=17)
+
+
+def load_torch(peer, model_folder, _inputs, threads):
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    modules = towers(model_folder, **({"attn_implementation": "sdpa"} if peer == "torch-sdpa" else {}))
+    if peer == "torch-compile":
+        modules = {stage: torch.compile(module, dynamic=False) for stage, module in modules.items()}
+
+    def compute(stage, arrays):
+        with torch.inference_mode():
+            return modules[stage](*map(torch.from_numpy, arrays)).numpy()
+
+    return f"torch {torch.__version__}, transformers {transformers.__version__}", compute
+
+
+def load_onnxruntime(_peer, _model_folder, inputs, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    sessions = {stage: onnxruntime.InferenceSession(inputs / f"{stage}.onnx", options, providers=["CPUExecutionProvider"])
+                for stage in GRAPHS}
+
+    def compute(stage, arrays):
+        return sessions[stage].run(None, dict(zip(GRAPHS[stage], arrays)))[0]
+
+    return f"onnxruntime {onnxruntime.__version__}", compute
+
+
+def load_openvino(_peer, _model_folder, inputs, threads):
+    import openvino
+
+    core, requests = openvino.Core(), {}
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+
+    def request(stage, batch):
+        """A graph of fixed shapes is the fastest; it is compiled when a batch of this size comes first."""
+        if (stage, batch) not in requests:
+            model = core.read_model(inputs / f"{stage}.onnx")
+            shapes = {port.any_name: [batch, *list(port.partial_shape)[1:]] for port in model.inputs}
+            model.reshape(shapes)
+            requests[stage, batch] = core.compile_model(model, "CPU", hints).create_infer_request()
+        return requests[stage, batch]
+
+    def compute(stage, arrays):
+        return request(stage, len(arrays[0])).infer(list(arrays), share_inputs=True, share_outputs=True)[0]
+
+    for stage in GRAPHS:
+        request(stage, 1)
+    return f"openvino {openvino.__version__.split('-')[0]}", compute
+
+
+def photo(file, size):
+    """A file as the image tower sees it: the image processor of transformers in its fewest steps."""
+    import numpy as np
+    from PIL import Image
+
+    levels = np.asarray(Image.open(file).convert("RGB").resize((size, size), Image.BICUBIC), np.float32)
+    scale, shift = 1 / (255 * np.array(STD, np.float32)), np.array(MEAN, np.float32) / np.array(STD, np.float32)
+    return (levels * scale - shift).transpose(2, 0, 1)
+
+
+def peak_bytes():
+    """The peak of the resident memory; None where the system does not say."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+
+
+def serve(peer, model_folder, inputs, threads, say):
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    loaders = {"torch": load_torch, "onnxruntime": load_onnxruntime, "openvino": load_openvino}
+    load = loaders[peer.split("-")[0]]
+    # What a program imports once is not loading.
+    __import__({"torch": "transformers.models.chinese_clip.modeling_chinese_clip"}.get(peer.split("-")[0], peer))
+    start = time.perf_counter()
+    version, compute = load(peer, model_folder, inputs, threads)
+    seconds, peak = time.perf_counter() - start, peak_bytes()
+
+    arrays = load_file(inputs / "inputs.safetensors")
+    size, pool = arrays["pixel_values"].shape[-1], ThreadPoolExecutor(threads)
+
+    def call(stage, batch):
+        if stage != "end-to-end":
+            return compute(stage, [arrays[name][:batch] for name in GRAPHS[stage]])
+        photos = list(pool.map(lambda _: photo(inputs / "photo.jpg", size), range(batch)))
+        return compute("image", [np.ascontiguousarray(np.stack(photos))])
+
+    say({"version": version, "load_seconds": seconds, "peak_bytes": peak})
+    for line in sys.stdin:
+        request = json.loads(line)
+        times = []
+        for _ in range(request["calls"]):
+            start = time.perf_counter()
+            features = call(request["stage"], request["batch"])
+            times.append(time.perf_counter() - start)
+        wanted = [float(value) for value in features.ravel()] if request.get("features") else None
+        say({"seconds": times, "features": wanted, "peak_bytes": peak_bytes()})
+
+
+def main(peer, model_folder, inputs, threads):
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not come between the answers
+    os.environ.update(OMP_NUM_THREADS=threads, TORCHINDUCTOR_FREEZING="1", HF_HUB_OFFLINE="1")
+    if peer == "export":
+        return export(model_folder, Path(inputs))
+
+    def say(value):
+        out.write(json.dumps(value) + "\n")
+        out.flush()
+
+    return serve(peer, model_folder, Path(inputs), int(threads), say)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,140 @@
+//! This workspace as a worker of `cargo xtask bench --peers`, one process for each device.
+//!
+//! * `bench-worker devices`: the names of this build's devices, as JSON.
+//! * `bench-worker inputs MODEL FOLDER BATCH`: writes the inputs of all workers.
+//! * `bench-worker DEVICE MODEL FOLDER`: says a line of JSON when the model is ready, then answers each line of JSON on
+//!   standard input with one. A request names a stage, a batch and how often to compute; the answer has the seconds of each call.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout)] // where the answers go
+
+use std::error::Error;
+use std::io::stdin;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use chinese_clip::preprocess::Pixels;
+use chinese_clip::{
+    Budget, ChineseClip, DType, Embeddings, Encoding, Limits, LoadOptions, OpenOptions, Picture, device, devices, open,
+};
+use chinese_clip_benches::{Inputs, LENGTH, peak_bytes};
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Request {
+    stage: String,
+    batch: usize,
+    calls: usize,
+    #[serde(default)]
+    features: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["devices"] => names(),
+        ["inputs", model, folder, batch] => write_inputs(model, folder, batch),
+        [device, model, folder] => serve(device, model, folder),
+        _ => Err("usage: bench-worker devices | inputs MODEL FOLDER BATCH | DEVICE MODEL FOLDER".into()),
+    };
+    if let Err(error) = done {
+        eprintln!("{error}");
+        if let Some(hint) = error.downcast_ref::<chinese_clip::Error>().and_then(chinese_clip::Error::hint) {
+            eprintln!("hint: {hint}");
+        }
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn names() -> Result<(), Box<dyn Error>> {
+    let names: Vec<String> = devices().into_iter().map(|info| info.name).collect();
+    println!("{}", serde_json::to_string(&names)?);
+    Ok(())
+}
+
+fn write_inputs(model: &str, folder: &str, batch: &str) -> Result<(), Box<dyn Error>> {
+    let config = open(model, &OpenOptions::default())?.config;
+    Ok(Inputs::write(Path::new(folder), batch.parse()?, config.vision_config.image_size)?)
+}
+
+fn serve(name: &str, model: &str, folder: &str) -> Result<(), Box<dyn Error>> {
+    let device = device(name)?;
+    // The text tower gets all texts in one batch, as it does elsewhere.
+    let budget = Budget { tokens: usize::MAX, ..Budget::default() };
+    let options = LoadOptions { dtype: Some(DType::F32), budget, ..LoadOptions::default() };
+    let start = Instant::now();
+    let clip = ChineseClip::from_pretrained_with(model, &device, &options)?;
+    device.sync()?;
+    let (load_seconds, peak) = (start.elapsed().as_secs_f64(), peak_bytes());
+    let worker = Worker::new(clip, &Inputs::read(Path::new(folder)));
+    let version = format!("chinese-clip {}, device {name}", env!("CARGO_PKG_VERSION"));
+    println!("{}", json!({ "version": version, "load_seconds": load_seconds, "peak_bytes": peak }));
+    for line in stdin().lines() {
+        println!("{}", worker.answer(&serde_json::from_str(&line?)?)?);
+    }
+    Ok(())
+}
+
+struct Worker {
+    clip: ChineseClip,
+    pixels: Vec<f32>,
+    /// `[B, 3, S, S]`.
+    shape: [usize; 4],
+    texts: Vec<Encoding>,
+    photo: PathBuf,
+}
+
+impl Worker {
+    fn new(clip: ChineseClip, inputs: &Inputs) -> Self {
+        let (pixels, shape) = inputs.arrays.f32("pixel_values");
+        let (ids, mask) = (inputs.arrays.i64("input_ids").0, inputs.arrays.i64("attention_mask").0);
+        let rows = ids.chunks(LENGTH).zip(mask.chunks(LENGTH));
+        let texts = rows.map(|(ids, mask)| {
+            let kept = ids.iter().zip(mask).filter(|(_, kept)| **kept == 1);
+            let ids: Vec<u32> = kept.map(|(id, _)| *id as u32).collect();
+            Encoding { full_length: ids.len(), ids }
+        });
+        let shape = [shape[0], shape[1], shape[2], shape[3]];
+        Self { clip, pixels, shape, texts: texts.collect(), photo: inputs.photo.clone() }
+    }
+
+    fn answer(&self, request: &Request) -> Result<Value, Box<dyn Error>> {
+        let mut seconds = Vec::new();
+        let mut features = None;
+        for _ in 0..request.calls {
+            let pixels = self.pixels(request.batch); // consumed by the pipeline; the copy is not timed
+            let start = Instant::now();
+            let computed = self.compute(&request.stage, request.batch, pixels)?;
+            seconds.push(start.elapsed().as_secs_f64());
+            features = request.features.then(|| computed.values().to_vec());
+        }
+        Ok(json!({ "seconds": seconds, "features": features, "peak_bytes": peak_bytes() }))
+    }
+
+    fn pixels(&self, batch: usize) -> Pixels {
+        let [rows, channels, height, width] = self.shape;
+        Pixels {
+            data: self.pixels[..self.pixels.len() / rows * batch].to_vec(),
+            shape: [batch, channels, height, width],
+        }
+    }
+
+    /// Features on the host.
+    fn compute(&self, stage: &str, batch: usize, pixels: Pixels) -> Result<Embeddings, Box<dyn Error>> {
+        Ok(match stage {
+            "image" => self.clip.pixel_features(pixels)?,
+            "text" => self.clip.text_features(&self.texts[..batch])?,
+            "end-to-end" => {
+                let open = |_| Picture::open(&self.photo, &Limits::default());
+                let pictures: Vec<Picture> = (0..batch).into_par_iter().map(open).collect::<Result<_, _>>()?;
+                self.clip.image_features(&pictures)?
+            }
+            _ => return Err(format!("no stage {stage}").into()),
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! `cargo xtask bench --peers`: other implementations and this one on the same inputs, in turn.
+//!
+//! Each is a process that is asked in lines of JSON. One computes at a time, round after round, so that what disturbs the
+//! machine disturbs all of them.
+
+mod peer;
+mod report;
+mod worker;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use self::peer::Peer;
+use self::worker::Launch;
+use super::{Bench, machine, page};
+use crate::{Failure, libtorch, page as sections, root};
+
+/// By the names that `benches/peers/worker.py` takes.
+const PYTHON: [(&str, &str); 5] = [
+    ("torch", "PyTorch, transformers as it is"),
+    ("torch-sdpa", "PyTorch, fused attention"),
+    ("torch-compile", "PyTorch, compiled"),
+    ("onnxruntime", "ONNX Runtime"),
+    ("openvino", "OpenVINO"),
+];
+/// Those that read exported graphs.
+const GRAPHS: [&str; 2] = ["onnxruntime", "openvino"];
+const CANDLE: &str = "candle";
+const STAGES: [(&str, &str); 3] = [
+    ("text", "52 padded tokens to features"),
+    ("image", "pixels to features"),
+    ("end-to-end", "a JPEG file of 640x480 to features"),
+];
+/// How often a process is started to time loading.
+const STARTS: usize = 3;
+const REQUIREMENTS: &str = "benches/peers/requirements.txt";
+
+pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
+    bench.check_peers(&PYTHON.map(|(name, _)| name).into_iter().chain([CANDLE]).collect::<Vec<_>>())?;
+    let model = model.canonicalize().map_err(|error| format!("{}: {error}", model.display()))?;
+    let largest = bench.batches.iter().copied().max().unwrap_or(1);
+    let inputs = tempfile::tempdir()?;
+    let places = Places { model: &model, inputs: inputs.path() };
+    let mut peers = places.ours(bench, largest)?;
+    peers.extend(places.python(bench));
+    peers.extend(places.candle(bench));
+
+    measure(bench, &mut peers, largest);
+
+    let name = bench.name.clone().or_else(|| Some(model.file_name()?.to_string_lossy().into_owned()));
+    let name = name.unwrap_or_default();
+    let reference = reference(&peers).map_or("nothing", |at| &peers[at].label);
+    let section = report::section(&name, &peers, &bench.batches, reference, &machine::conditions(&bench.command()));
+    print!("{section}");
+    if !bench.dry_run {
+        sections::replace(&page(), "bench --peers", &name, &section)?;
+    }
+    let failed: Vec<&str> = peers.iter().filter(|peer| peer.failure.is_some()).map(|peer| &*peer.label).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("not timed, or not to the end: {}", failed.join("; ")).into()) }
+}
+
+/// Memory and loading in fresh processes, then what they compute, then how long it takes.
+fn measure(bench: &Bench, peers: &mut [Peer], largest: usize) {
+    for round in 0..STARTS.min(bench.rounds) {
+        for peer in &mut *peers {
+            eprintln!("loading, round {}: {}", round + 1, peer.label);
+            peer.start();
+            if round == 0 {
+                peer.first(largest);
+            }
+            peer.stop();
+        }
+    }
+    peers.iter_mut().for_each(Peer::start);
+    for (stage, _) in STAGES {
+        eprintln!("comparing: {stage}");
+        let features: Vec<_> = peers.iter_mut().map(|peer| peer.features(stage, largest)).collect();
+        let Some(expected) = reference(peers).and_then(|at| features[at].as_ref()) else { return };
+        for (peer, features) in peers.iter_mut().zip(&features) {
+            if let Some(features) = features {
+                peer.compare(stage, largest, features, expected);
+            }
+        }
+    }
+    for (stage, _) in STAGES {
+        for &batch in &bench.batches {
+            for peer in &mut *peers {
+                peer.warm_up(stage, batch);
+            }
+            for round in 0..bench.rounds {
+                eprintln!("{stage}, batch {batch}, round {}", round + 1);
+                peers.iter_mut().for_each(Peer::round);
+            }
+        }
+    }
+}
+
+/// Whose features the others are compared with: the first that is not ours; if none runs, the first.
+fn reference(peers: &[Peer]) -> Option<usize> {
+    let runs = |peer: &Peer| peer.failure.is_none();
+    peers.iter().position(|peer| !peer.ours && runs(peer)).or_else(|| peers.iter().position(runs))
+}
+
+/// What every worker reads.
+struct Places<'a> {
+    model: &'a Path,
+    inputs: &'a Path,
+}
+
+impl Places<'_> {
+    /// Builds this workspace's worker, lets it write the inputs, and gives a peer for each of its devices.
+    fn ours(&self, bench: &Bench, largest: usize) -> Result<Vec<Peer>, Failure> {
+        let mut build = bench.cargo(&["build", "--release", "--bin", "bench-worker"]);
+        if !build.status()?.success() {
+            return Err("the worker does not build".into());
+        }
+        let program = target()?.join("release").join(format!("bench-worker{}", std::env::consts::EXE_SUFFIX));
+        let run = |arguments: &[OsString]| {
+            let mut command = Command::new(&program);
+            let output = command.args(arguments).envs(libtorch::library_path()).stderr(std::process::Stdio::inherit());
+            match output.output()? {
+                output if output.status.success() => Ok(output.stdout),
+                output => Err(Failure::from(format!("{}: {}", program.display(), output.status))),
+            }
+        };
+        run(&["inputs".into(), self.model.into(), self.inputs.into(), largest.to_string().into()])?;
+        let devices: Vec<String> = serde_json::from_slice(&run(&["devices".into()])?)?;
+        Ok(devices
+            .iter()
+            .map(|device| {
+                let arguments = vec![device.into(), self.model.into(), self.inputs.into()];
+                let launch = Launch { program: program.clone(), arguments, variable: libtorch::library_path() };
+                Peer::new(&format!("chinese-clip, {device}"), true, Ok(launch))
+            })
+            .collect())
+    }
+
+    fn python(&self, bench: &Bench) -> Vec<Peer> {
+        let wanted: Vec<_> = PYTHON.into_iter().filter(|(name, _)| bench.wants(name)).collect();
+        let graphs = if wanted.iter().any(|(name, _)| GRAPHS.contains(name)) { self.export(bench) } else { Ok(()) };
+        let launch = |name: &str| match &graphs {
+            Err(reason) if GRAPHS.contains(&name) => Err(format!("no ONNX graphs: {reason}")),
+            _ => Ok(self.python_launch(bench, name)),
+        };
+        wanted.into_iter().map(|(name, label)| Peer::new(label, false, launch(name))).collect()
+    }
+
+    fn python_launch(&self, bench: &Bench, name: &str) -> Launch {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+        let script = root().join("benches/peers/worker.py");
+        let arguments = vec![script.into(), name.into(), self.model.into(), self.inputs.into(), threads.into()];
+        Launch { program: bench.oracle.python().into(), arguments, variable: None }
+    }
+
+    fn export(&self, bench: &Bench) -> Result<(), String> {
+        eprintln!("exporting ONNX graphs");
+        let Launch { program, arguments, .. } = self.python_launch(bench, "export");
+        let hint = format!("hint: --python names a Python with {REQUIREMENTS}");
+        match Command::new(&program).args(arguments).output() {
+            Err(error) => Err(format!("{}: {error} ({hint})", program.display())),
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                eprint!("{text}");
+                Err(format!("{} ({hint})", text.trim().lines().last().unwrap_or("it says nothing")))
+            }
+        }
+    }
+
+    fn candle(&self, bench: &Bench) -> Option<Peer> {
+        bench.wants(CANDLE).then(|| Peer::new(CANDLE, false, self.build_candle()))
+    }
+
+    /// Builds candle's worker for this processor, which candle needs to be fast.
+    fn build_candle(&self) -> Result<Launch, String> {
+        let folder = target().map_err(|error| error.to_string())?.join("candle");
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--release", "--locked"])
+            .env("CARGO_TARGET_DIR", &folder)
+            .env("RUSTFLAGS", "-C target-cpu=native")
+            .current_dir(root().join("benches/peers/candle"))
+            .status();
+        if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            return Err("benches/peers/candle does not build".into());
+        }
+        let program = folder.join("release").join(format!("candle-peer{}", std::env::consts::EXE_SUFFIX));
+        Ok(Launch { program, arguments: vec![self.model.into(), self.inputs.into()], variable: None })
+    }
+}
+
+/// The workspace's folder for what is built.
+fn target() -> Result<PathBuf, Failure> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.into())
+}

@@ -1,0 +1,99 @@
+//! The section about the peers.
+
+use super::super::{median, milliseconds, table};
+use super::STAGES;
+use super::peer::{Peer, Times};
+
+/// Tables of time, of memory and of distances. Ratios are to the first of ours.
+pub(super) fn section(name: &str, peers: &[Peer], batches: &[usize], reference: &str, conditions: &str) -> String {
+    let largest = batches.iter().max().copied().unwrap_or(1);
+    let tables = STAGES.map(|(stage, what)| (format!("{stage}: {what}"), times(stage, peers, batches)));
+    let more = [
+        ("Loading and memory".to_string(), loading(peers, largest)),
+        (format!("Distance from {reference}"), distances(peers)),
+    ];
+    let tables = tables.into_iter().chain(more).map(|(heading, table)| format!("\n#### {heading}\n\n{table}"));
+    format!("### {name}\n\n{conditions}\n") + &tables.collect::<String>()
+}
+
+fn times(stage: &str, peers: &[Peer], batches: &[usize]) -> String {
+    let first = peers.iter().find(|peer| peer.ours);
+    let ours = |batch: usize| Some(median(&first?.times(stage, batch)?.rounds));
+    let columns = batches.iter().map(|batch| format!("batch {batch}, ms"));
+    rows(peers, columns, |peer| batches.iter().map(|&batch| cell(peer.times(stage, batch), ours(batch))).collect())
+}
+
+/// Milliseconds as median, least and greatest of the rounds, and the ratio to ours.
+fn cell(times: Option<&Times>, ours: Option<f64>) -> String {
+    let Some(Times { rounds, .. }) = times else { return String::new() };
+    let (low, high) = rounds.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), &t| (low.min(t), high.max(t)));
+    let [middle, low, high] = [median(rounds), low, high].map(milliseconds);
+    let ratio = ours.map_or_else(String::new, |ours| format!(", **{:.2}**", median(rounds) / ours));
+    format!("{middle} ({low} to {high}){ratio}")
+}
+
+fn loading(peers: &[Peer], batch: usize) -> String {
+    let columns = [
+        "version".to_string(),
+        "load, s".into(),
+        "start to ready, s".into(),
+        format!("first batch of {batch} images, s"),
+        "peak MiB, loaded".into(),
+        format!("peak MiB, {batch} images"),
+    ];
+    let seconds = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
+    let middle = |values: &[f64]| seconds((!values.is_empty()).then(|| median(values)));
+    let mebibytes = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| (bytes >> 20).to_string());
+    rows(peers, columns.into_iter(), |peer| {
+        vec![
+            peer.version.clone(),
+            middle(&peer.loads),
+            middle(&peer.starts),
+            seconds(peer.first_batch),
+            mebibytes(peer.peak_loaded),
+            mebibytes(peer.peak_batch),
+        ]
+    })
+}
+
+fn distances(peers: &[Peer]) -> String {
+    let columns = STAGES.iter().map(|(stage, _)| format!("{stage}: largest, least cosine"));
+    rows(peers, columns, |peer| {
+        let cells = STAGES.iter().map(|(stage, _)| {
+            let found = peer.distances.iter().find(|(of, _)| of == stage);
+            found.map_or_else(String::new, |(_, d)| format!("{:.1e}, {:.7}", d.largest, d.cosine))
+        });
+        cells.collect()
+    })
+}
+
+/// A row for each peer. The reason why one failed stands in its first empty cell, or at the end of its last.
+fn rows(peers: &[Peer], columns: impl Iterator<Item = String>, cells: impl Fn(&Peer) -> Vec<String>) -> String {
+    let rows = peers.iter().map(|peer| {
+        let mut cells = cells(peer);
+        let reason = peer.failure.as_ref().map(|reason| reason.replace('|', "\\|"));
+        let place = cells.iter().position(String::is_empty).unwrap_or(cells.len() - 1);
+        if let Some(reason) = reason {
+            cells[place] = [&*cells[place], &*reason].join(if cells[place].is_empty() { "" } else { "; later " });
+        }
+        [vec![peer.label.clone()], cells].concat()
+    });
+    table([String::new()].into_iter().chain(columns).collect(), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_cannot_start_stands_in_every_table_with_its_reason() {
+        let peers = [
+            Peer::new("chinese-clip, flex", true, Err("a | b".into())),
+            Peer::new("OpenVINO", false, Err("No module named 'openvino'".into())),
+        ];
+        let section = section("name", &peers, &[1, 8], "PyTorch", "Today.");
+        assert_eq!(section.matches("| OpenVINO | No module named 'openvino' |").count(), STAGES.len() + 2);
+        assert_eq!(section.matches("| chinese-clip, flex | a \\| b |").count(), STAGES.len() + 2);
+        assert_eq!(section.matches("\n### ").count(), 0);
+    }
+}
