@@ -181,4 +181,7 @@ def main(peer, model_folder, inputs, threads):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ImportError as error:
+        raise SystemExit(f"{error}\nhint: install benches/peers/requirements.txt for the Python that --python names") from None

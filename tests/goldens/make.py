@@ -78,14 +78,14 @@ def config(text, vision, projection, **_):
     }
 
 
-def watch(model, kept):
-    """Hooks that keep what the recorder keeps, under its names."""
-    first = lambda out: out[0] if isinstance(out, tuple) else out  # noqa: E731
+def keep_output(module, name, kept):
+    """A copy: what follows may compute in place."""
+    module.register_forward_hook(lambda m, i, o: kept.__setitem__(name, (o[0] if isinstance(o, tuple) else o).detach().clone()))
 
-    def output(module, name):
-        module.register_forward_hook(lambda m, i, o: kept.__setitem__(name, first(o).detach()))
 
-    text, vision = model.text_model, model.vision_model
+def watch_text(text, projection, kept):
+    """Hooks that keep what the recorder keeps of the text tower, under its names."""
+    output = lambda module, name: keep_output(module, name, kept)  # noqa: E731
     output(text.embeddings, "text.embeddings")
     for n, layer in enumerate(text.encoder.layer):
         at = f"text.layer.{n}"
@@ -96,7 +96,12 @@ def watch(model, kept):
         output(layer.intermediate.dense, f"{at}.mlp.fc1")
         output(layer.output.dense, f"{at}.mlp.fc2")
         output(layer, f"{at}.output")
-    output(model.text_projection, "text.features")
+    output(projection, "text.features")
+
+
+def watch_vision(vision, projection, kept):
+    """The same of the image tower."""
+    output = lambda module, name: keep_output(module, name, kept)  # noqa: E731
     output(vision.embeddings, "vision.embeddings")
     output(vision.pre_layrnorm, "vision.pre_layernorm")
     for n, layer in enumerate(vision.encoder.layers):
@@ -111,7 +116,7 @@ def watch(model, kept):
         output(layer.mlp.fc2, f"{at}.mlp.fc2")
         output(layer, f"{at}.output")
     output(vision.post_layernorm, "vision.pooled")
-    output(model.visual_projection, "vision.features")
+    output(projection, "vision.features")
 
 
 def make(name, spec):
@@ -136,7 +141,8 @@ def make(name, spec):
     kept = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixels}
     with torch.no_grad():
         segments = model.text_projection(model.text_model(input_ids=ids, token_type_ids=types)[0][:, 0])
-        watch(model, kept)
+        watch_text(model.text_model, model.text_projection, kept)
+        watch_vision(model.vision_model, model.visual_projection, kept)
         out = model(input_ids=ids, attention_mask=mask, pixel_values=pixels, return_loss=True, output_attentions=True)
         kept |= {"logits_per_image": out.logits_per_image, "logits_per_text": out.logits_per_text, "loss": out.loss.reshape(1),
                  "text_embeds": out.text_embeds, "image_embeds": out.image_embeds}

@@ -75,10 +75,6 @@ impl Convert {
 
 /// A checkpoint must load exactly: nothing missing, nothing unused, no value that is not finite.
 fn loads(checkpoint: &Checkpoint) -> Result<(), Failure> {
-    if checkpoint.config.vision_config.resnet_layers.is_some() {
-        println!("{}: not tried to load, there is no ResNet tower yet", checkpoint.source);
-        return Ok(());
-    }
     PreparedModel::load(&checkpoint.config, &checkpoint.weights, DType::F32, &device("flex")?)?;
     println!("{}: loads", checkpoint.source);
     Ok(())

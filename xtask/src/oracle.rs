@@ -10,7 +10,7 @@ use crate::Failure;
 /// Which Python to run.
 #[derive(Args)]
 pub(crate) struct Oracle {
-    /// A Python 3.11 with transformers==4.51.3, torch==2.15.0, pillow==13.0.0, safetensors==0.8.0 and numpy==2.4.6
+    /// A Python 3.11 with transformers==4.51.3, torch==2.15.0, cn-clip==1.6.0, pillow==13.0.0, safetensors==0.8.0 and numpy==2.4.6
     #[arg(long, env = "ORACLE_PYTHON", default_value = "python3")]
     python: PathBuf,
 }

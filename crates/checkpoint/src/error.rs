@@ -120,8 +120,8 @@ pub enum CheckpointError {
     /// The tensors are not those that the configuration asks for.
     #[error("the weights do not fit the configuration:{}", coverage(missing, unexpected, misshapen))]
     Coverage { /** Names that the model needs and the file lacks. */ missing: Vec<String>, /** Names in the file that the model does not know. */ unexpected: Vec<String>, /** Tensors of another shape. */ misshapen: Vec<Misshapen> },
-    /// A published model with a ResNet as image tower.
-    #[error("`{name}` has a ResNet as image tower, which is not supported yet")]
+    /// A published model with a ResNet, which the hub has as a file of cn_clip alone.
+    #[error("`{name}` has a ResNet as image tower, which the hub holds as a file of cn_clip alone")]
     ResNet {
         /// What was asked for.
         name: String,
@@ -207,7 +207,9 @@ impl CheckpointError {
             Self::Torch { .. } => "save the model with torch.save(model.state_dict(), FILE) or as safetensors",
             Self::NotFinite { .. } => "the training diverged or the file is damaged; use another checkpoint",
             Self::Overflow { .. } => "convert to f32 or bf16",
-            Self::ResNet { .. } => "use one of the ViT models, ViT-B-16 for example",
+            Self::ResNet { .. } => {
+                "download clip_cn_rn50.pt of OFA-Sys/chinese-clip-rn50 and give the path of the file"
+            }
             Self::Coverage { .. } => "config.json and the weights must come from the same model",
             Self::Unauthorized { with_token: false, .. } => {
                 "set HF_TOKEN to an access token of an account that may read it (or run `hf auth login`), and check the spelling: the hub answers so for unknown ids, too"

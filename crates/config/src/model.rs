@@ -201,6 +201,8 @@ mod tests {
             ("\"num_hidden_layers\": 16", "\"num_hidden_layers\": 12", "must be the sum of resnet_layers"),
             ("\"patch_size\": 32", "\"patch_size\": 16", "must be 32"),
             ("\"hidden_size\": 2048", "\"hidden_size\": 2000", "must be 32 times"),
+            ("\"image_size\": 224", "\"image_size\": 223", "must be a multiple of 32"),
+            ("\"relu\"", "\"gelu\"", "must be `relu`"),
         ] {
             assert!(json.contains(from), "{from}");
             let message = ChineseClipConfig::from_json(&json.replace(from, to)).unwrap_err().to_string();

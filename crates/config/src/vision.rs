@@ -30,7 +30,7 @@ pub struct VisionConfig {
     pub image_size: usize,
     /// Height and width of a patch in pixels; of a ResNet, the stride of its last feature map.
     pub patch_size: usize,
-    /// Activation of the MLP; of a ResNet, after each convolution.
+    /// Activation of the MLP; of a ResNet, after its convolutions, always `relu`.
     pub hidden_act: Activation,
     /// Epsilon of layer norms; of a ResNet, of batch norms.
     pub layer_norm_eps: f64,
@@ -129,6 +129,10 @@ impl VisionConfig {
             });
             faults.check(hidden.is_multiple_of(RESNET_FACTOR), "hidden_size", || {
                 format!("is {hidden}, must be {RESNET_FACTOR} times the width of the stem")
+            });
+            faults.check(self.hidden_act == Activation::Relu, "hidden_act", || "must be `relu` in a ResNet".into());
+            faults.check(self.image_size.is_multiple_of(RESNET_FACTOR), "image_size", || {
+                format!("is {}, must be a multiple of {RESNET_FACTOR}", self.image_size)
             });
             faults.check(patch == RESNET_FACTOR, "patch_size", || format!("is {patch}, must be {RESNET_FACTOR}"));
         }

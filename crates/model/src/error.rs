@@ -2,9 +2,9 @@
 
 use chinese_clip_checkpoint::CheckpointError;
 use chinese_clip_config::ConfigError;
+use chinese_clip_nn::VisionError;
 use chinese_clip_preprocess::PreprocessError;
 use chinese_clip_text_bert::TextError;
-use chinese_clip_vision_vit::VisionError;
 
 /// Any error of the library. [`Error::hint`] says how to mend it, where there is a way.
 #[derive(Debug, thiserror::Error)]

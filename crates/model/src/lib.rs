@@ -24,6 +24,7 @@ mod demo;
 mod device;
 mod embeddings;
 mod error;
+mod image;
 mod load;
 mod model;
 mod pipeline;
@@ -32,18 +33,20 @@ mod prompts;
 pub use burn::tensor::{DType, Device, Tensor, TensorData};
 pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
 pub use chinese_clip_config::{self as config, ChineseClipConfig, Limits, PreprocessorConfig};
-pub use chinese_clip_nn::{Intermediate, Recorder};
+pub use chinese_clip_nn::{Intermediate, PixelBatch, Recorder, VisionError};
 pub use chinese_clip_preprocess::{
     self as preprocess, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Tokenizer,
 };
 pub use chinese_clip_text_bert::{PreparedTextModel, TextError, TextModel, TokenBatch};
-pub use chinese_clip_vision_vit::{PixelBatch, PreparedVisionModel, VisionError, VisionModel, VisionOutput};
+pub use chinese_clip_vision_resnet::{PreparedResNetModel, ResNetModel};
+pub use chinese_clip_vision_vit::{PreparedVisionModel, VisionModel, VisionOutput};
 
 pub use batching::Budget;
 pub use demo::DEMO;
 pub use device::{DeviceInfo, default_dtype, device, devices, dtype};
 pub use embeddings::{Embeddings, Similarity};
 pub use error::Error;
+pub use image::ImageTower;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
 pub use pipeline::{ChineseClip, LoadOptions, open, tokenizer};
 pub use prompts::{DEFAULT_TEMPLATES, Templates};

@@ -1,29 +1,33 @@
 //! The joint model: both towers, their projections, and the temperature.
 //!
-//! Follows `ChineseCLIPModel` of transformers 4.51.3 (`modeling_chinese_clip.py`).
+//! Follows `ChineseCLIPModel` of transformers 4.51.3 (`modeling_chinese_clip.py`), and with a ResNet `CLIP` of cn_clip 1.6.0
+//! (`clip/model.py`).
 //!
 //! Shapes: T texts, I images, E width of the shared space.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::Weights;
 use chinese_clip_config::ChineseClipConfig;
-use chinese_clip_nn::{PreparedAttention, Recorder, Rows, linear};
+use chinese_clip_nn::{PixelBatch, PreparedAttention, Recorder, Rows, linear};
 use chinese_clip_text_bert::{self as text, PreparedTextModel, TextModel, TokenBatch};
-use chinese_clip_vision_vit::{self as vision, PixelBatch, PreparedVisionModel, VisionModel};
+use chinese_clip_vision_resnet as resnet;
+use chinese_clip_vision_vit as vit;
 
-use crate::{Error, load};
+use crate::device::check_dtype;
+use crate::image::PreparedImageTower;
+use crate::{Error, ImageTower, load};
 
 /// The model with the checkpoint's parameters. Every intermediate can be recorded; [`prepare`](Self::prepare) makes the
 /// form that is fast.
 #[derive(Module, Debug)]
 pub struct ChineseClipModel {
     text_model: TextModel,
-    vision_model: VisionModel,
+    vision_model: ImageTower,
     text_projection: Linear,
-    visual_projection: Linear,
+    visual_projection: Option<Linear>,
     logit_scale: Param<Tensor<1>>,
 }
 
@@ -31,12 +35,12 @@ impl ChineseClipModel {
     /// A model of random weights, which are drawn when first read.
     pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
         config.validate()?;
-        let (text, vision) = (&config.text_config, &config.vision_config);
+        let text = &config.text_config;
         Ok(Self {
             text_model: TextModel::init(text, device)?,
-            vision_model: VisionModel::init(vision, device),
+            vision_model: ImageTower::init(config, device),
             text_projection: projection(text.hidden_size, config, device),
-            visual_projection: projection(vision.hidden_size, config, device),
+            visual_projection: visual_projection(config, device),
             logit_scale: logit_scale(config, device),
         })
     }
@@ -61,8 +65,8 @@ impl ChineseClipModel {
     /// # Shapes
     /// The result: `[I, E]`.
     pub fn get_image_features(&self, batch: &PixelBatch, recorder: &mut Recorder) -> Tensor<2> {
-        let pooled = self.vision_model.forward(batch, recorder).pooler_output; // [I, W]
-        recorder.record("vision.features", self.visual_projection.forward(pooled)) // [I, E]
+        let pooled = self.vision_model.forward(batch, recorder); // [I, W]
+        recorder.record("vision.features", projected(self.visual_projection.as_ref(), pooled)) // [I, E]
     }
 
     /// Embeddings and logits of all pairs; their shapes stand at [`ModelOutput`].
@@ -78,7 +82,7 @@ impl ChineseClipModel {
     }
 
     /// The image tower: the visual backbone.
-    pub fn vision_model(&self) -> &VisionModel {
+    pub fn vision_model(&self) -> &ImageTower {
         &self.vision_model
     }
 
@@ -103,16 +107,35 @@ fn projection(width: usize, config: &ChineseClipConfig, device: &Device) -> Line
     linear(width, config.projection_dim, false, (width as f64).powf(-0.5), device)
 }
 
+/// Absent with a ResNet, which projects by itself.
+fn visual_projection(config: &ChineseClipConfig, device: &Device) -> Option<Linear> {
+    let vision = &config.vision_config;
+    vision.resnet_layers.is_none().then(|| projection(vision.hidden_size, config, device))
+}
+
+fn projected(projection: Option<&Linear>, pooled: Tensor<2>) -> Tensor<2> {
+    match projection {
+        Some(projection) => projection.forward(pooled), // [I, E]
+        None => pooled,
+    }
+}
+
 fn logit_scale(config: &ChineseClipConfig, device: &Device) -> Param<Tensor<1>> {
     Param::from_data([config.logit_scale_init_value as f32], device)
 }
 
 /// The checkpoint's names of what stands side by side in the parameter at `path` in either form.
 fn checkpoint_names(path: &str) -> Vec<String> {
-    let name = |path: &str| match path.split_once('.') {
-        Some(("text_model", rest)) => text::checkpoint_name(rest),
-        Some(("vision_model", rest)) => vision::checkpoint_name(rest),
-        _ => path.into(),
+    let name = |path: &str| {
+        if let Some(path) = path.strip_prefix("text_model.") {
+            text::checkpoint_name(path)
+        } else if let Some(path) = path.strip_prefix("vision_model.ViT.") {
+            vit::checkpoint_name(path)
+        } else if let Some(path) = path.strip_prefix("vision_model.ResNet.") {
+            resnet::checkpoint_name(path)
+        } else {
+            path.into()
+        }
     };
     PreparedAttention::parts(path).iter().map(|path| name(path)).collect()
 }
@@ -121,28 +144,36 @@ fn checkpoint_names(path: &str) -> Vec<String> {
 #[derive(Module, Debug)]
 pub struct PreparedModel {
     text_model: PreparedTextModel,
-    vision_model: PreparedVisionModel,
+    vision_model: PreparedImageTower,
     text_projection: Linear,
-    visual_projection: Linear,
+    visual_projection: Option<Linear>,
     logit_scale: Param<Tensor<1>>,
 }
 
 impl PreparedModel {
     /// The inference form with the given weights in `dtype`, loaded as it is: no canonical form is made on the way, and
     /// the weights are in memory once. Every tensor is used, and none is missing.
+    ///
+    /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
+        if config.vision_config.resnet_layers.is_some() {
+            check_dtype(dtype, device)?;
+            let folded = ChineseClipModel::load(config, weights, DType::F32, device)?.prepare();
+            let logit_scale = folded.logit_scale.clone(); // f32 always
+            return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) });
+        }
         load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)
     }
 
     /// A model of random weights, which are drawn when first read.
     pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
         config.validate()?;
-        let (text, vision) = (&config.text_config, &config.vision_config);
+        let text = &config.text_config;
         Ok(Self {
             text_model: PreparedTextModel::init(text, device)?,
-            vision_model: PreparedVisionModel::init(vision, device),
+            vision_model: PreparedImageTower::init(config, device),
             text_projection: projection(text.hidden_size, config, device),
-            visual_projection: projection(vision.hidden_size, config, device),
+            visual_projection: visual_projection(config, device),
             logit_scale: logit_scale(config, device),
         })
     }
@@ -160,7 +191,7 @@ impl PreparedModel {
     /// # Shapes
     /// The result: `[I, E]`.
     pub fn get_image_features(&self, batch: &PixelBatch) -> Tensor<2> {
-        self.visual_projection.forward(self.vision_model.forward(batch))
+        projected(self.visual_projection.as_ref(), self.vision_model.forward(batch))
     }
 
     /// Embeddings and logits of all pairs; their shapes stand at [`ModelOutput`].
@@ -172,6 +203,16 @@ impl PreparedModel {
     /// The logarithm of the temperature, shape `[1]`, in f32.
     pub fn logit_scale(&self) -> Tensor<1> {
         self.logit_scale.val()
+    }
+}
+
+/// Casts every parameter.
+struct Cast(DType);
+
+impl ModuleMapper for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        Param::from_mapped_value(id, tensor.cast(self.0), mapper)
     }
 }
 

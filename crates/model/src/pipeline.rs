@@ -3,11 +3,11 @@
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Vocabulary};
 use chinese_clip_config::{ChineseClipConfig, Limits, Size};
+use chinese_clip_nn::{PixelBatch, VisionError};
 use chinese_clip_preprocess::{
     Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
 };
 use chinese_clip_text_bert::TokenBatch;
-use chinese_clip_vision_vit::{PixelBatch, VisionError};
 
 use crate::batching::{image_batches, text_batches};
 use crate::device::{guarded, label};
@@ -277,8 +277,10 @@ pub fn tokenizer(checkpoint: &Checkpoint, limits: &Limits) -> Result<Tokenizer, 
 
 /// The values, in f32, of a tensor that `work` computes on `device`.
 fn host<const D: usize>(device: &Device, work: impl FnOnce() -> Tensor<D>) -> Result<Vec<f32>, Error> {
-    let values = guarded(device, || work().cast(DType::F32).into_data().try_to_vec::<f32>())?
-        .map_err(|error| Error::Backend { device: label(device), reason: format!("{error:?}") })?;
+    let failed = |reason: String| Error::Backend { device: label(device), reason };
+    let data =
+        guarded(device, || work().cast(DType::F32).try_into_data())?.map_err(|error| failed(error.to_string()))?;
+    let values = data.try_to_vec::<f32>().map_err(|error| failed(format!("{error:?}")))?;
     if values.iter().all(|value| value.is_finite()) { Ok(values) } else { Err(Error::NotFinite { what: "a feature" }) }
 }
 

@@ -31,6 +31,13 @@ impl Attention {
         Self { query: projection(), key: projection(), value: projection(), output: projection(), heads }
     }
 
+    /// The same with an output of another width.
+    #[must_use]
+    pub fn with_output(self, width: usize, std: f64, device: &Device) -> Self {
+        let inputs = self.output.weight.lazy_shape()[0];
+        Self { output: linear(inputs, width, true, std, device), ..self }
+    }
+
     /// # Shapes
     /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]` in f32, added to the scores; the result: `[B, L, D]`.
     pub fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, recorder: &mut Recorder) -> Tensor<3> {

@@ -1,4 +1,4 @@
-//! Blocks that the text and the image tower share, on burn: attention with an additive bias, MLP, activations, the
+//! What the towers share, on burn: attention with an additive bias, MLP, activations, the checked batch of pixels, the
 //! recorder of intermediates.
 //!
 //! Nothing here names a backend. A tensor carries its `Device`, and the device picks the backend at run time; code
@@ -11,16 +11,20 @@
 
 mod activation;
 mod attention;
+mod error;
 mod linear;
 mod mlp;
 mod names;
+mod pixels;
 mod prepared;
 mod recorder;
 
 pub use activation::activate;
 pub use attention::{Attention, mask_bias};
+pub use error::VisionError;
 pub use linear::{layer_norm, linear};
 pub use mlp::Mlp;
 pub use names::rename;
+pub use pixels::PixelBatch;
 pub use prepared::{PreparedAttention, Rows};
 pub use recorder::{Intermediate, Recorder};

@@ -9,9 +9,9 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{Attention, Mlp, Recorder, Rows, layer_norm};
+use chinese_clip_nn::{Attention, Mlp, PixelBatch, Recorder, Rows, layer_norm};
 
-use crate::{PixelBatch, PreparedVisionModel};
+use crate::PreparedVisionModel;
 
 /// The image tower with the checkpoint's parameters.
 #[derive(Module, Debug)]
@@ -95,8 +95,8 @@ impl Embeddings {
     }
 
     fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
-        let weight = self.patch_embedding.weight.val();
-        let patches = self.patch_embedding.forward(batch.pixels.clone().cast(weight.dtype())); // [B, W, G, G]
+        let pixels = batch.pixels(self.patch_embedding.weight.dtype());
+        let patches = self.patch_embedding.forward(pixels); // [B, W, G, G]
         let patches = patches.flatten::<3>(2, 3).swap_dims(1, 2); // [B, G * G, W]
         with_class_token(&self.class_embedding, patches) + self.position_embedding.weight.val().unsqueeze()
     }

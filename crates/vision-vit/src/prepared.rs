@@ -8,10 +8,10 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{Mlp, PreparedAttention, Recorder, Rows, layer_norm, linear};
+use chinese_clip_nn::{Mlp, PixelBatch, PreparedAttention, Recorder, Rows, layer_norm, linear};
 
+use crate::VisionModel;
 use crate::model::{Embeddings, Layer, with_class_token};
-use crate::{PixelBatch, VisionModel};
 
 /// The image tower for inference; made by [`VisionModel::prepare`], or loaded as it is.
 #[derive(Module, Debug)]
@@ -95,7 +95,7 @@ impl PreparedEmbeddings {
         let p = self.patch_size;
         let [b, c, size, _] = batch.shape();
         let (g, side) = (size / p, size / p * p);
-        let pixels = batch.pixels.clone().cast(self.patch_embedding.weight.dtype());
+        let pixels = batch.pixels(self.patch_embedding.weight.dtype());
         let pixels = pixels.slice(s![.., .., 0..side, 0..side]).reshape([b, c, g, p, g, p]);
         let patches = pixels.permute([0, 2, 4, 1, 3, 5]).reshape([b, g * g, c * p * p]); // [B, G * G, 3 * P * P]
         let patches = self.patch_embedding.forward(patches); // [B, G * G, W]

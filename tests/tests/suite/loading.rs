@@ -13,8 +13,12 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The golden `one`, changed, in a directory of its own.
 fn changed(change: impl FnOnce(&mut Tensors)) -> tempfile::TempDir {
+    changed_golden("one", change)
+}
+
+fn changed_golden(name: &str, change: impl FnOnce(&mut Tensors)) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let golden = golden_path("one");
+    let golden = golden_path(name);
     std::fs::copy(golden.join("config.json"), folder.path().join("config.json")).unwrap();
     let bytes = std::fs::read(golden.join("model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -57,6 +61,14 @@ fn the_unchanged_copy_loads() {
 fn a_missing_tensor_is_named() {
     let name = "text_model.encoder.layer.0.attention.self.key.bias";
     let message = refused(|tensors| drop(tensors.remove(name)));
+    assert!(message.contains("missing (1 tensor)") && message.contains(name), "{message}");
+}
+
+#[test]
+fn a_missing_running_statistic_of_a_resnet_is_named() {
+    let name = "vision_model.layer2.0.downsample.1.running_var";
+    let folder = changed_golden("resnet", |tensors| drop(tensors.remove(name)));
+    let message = load(folder.path()).unwrap_err().to_string();
     assert!(message.contains("missing (1 tensor)") && message.contains(name), "{message}");
 }
 

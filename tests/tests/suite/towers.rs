@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chinese_clip::{ChineseClipModel, DType, Device, Intermediate, PixelBatch, PreparedModel, Recorder, TokenBatch};
 use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, dtypes, golden_checkpoint, tolerance};
 
-const MODELS: [&str; 4] = ["small", "heads", "odd", "one"];
+const MODELS: [&str; 5] = ["small", "heads", "odd", "one", "resnet"];
 
 fn cases() -> Vec<(&'static str, Device, DType)> {
     let mut cases = Vec::new();
@@ -44,6 +44,11 @@ impl Golden {
 
     fn close(&self, name: &str, found: &[f32]) {
         let (expected, shape) = self.arrays.f32(name);
+        let shape = match shape[..] {
+            // A row of a feature map is few numbers, most of them zeros: cosines are of whole maps.
+            [b, c, h, w] if !name.ends_with("probabilities") => vec![b, c * h * w],
+            _ => shape,
+        };
         let name_there = format!("{name} in {:?} on {:?}", self.dtype, self.device);
         assert_close(&name_there, found, &expected, &shape, tolerance(self.dtype));
     }
@@ -104,7 +109,10 @@ fn segments_equal_the_reference() {
 
 #[test]
 fn loading_the_prepared_form_equals_preparing_the_loaded_one() {
-    for (name, device, dtype) in cases() {
+    // In half formats a ResNet that is loaded has folded weights that were rounded once, the other twice.
+    for (name, device, dtype) in
+        cases().into_iter().filter(|(name, _, dtype)| *name != "resnet" || *dtype == DType::F32)
+    {
         let golden = Golden::load(name, &device, dtype);
         let checkpoint = golden_checkpoint(name);
         let loaded = PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, &device).unwrap();

@@ -77,7 +77,7 @@ pub fn device(name: &str) -> Result<Device, Error> {
 
 /// The devices of this build on this machine.
 pub fn devices() -> Vec<DeviceInfo> {
-    [
+    let of_backends: Vec<Vec<DeviceInfo>> = vec![
         #[cfg(feature = "flex")]
         vec![DeviceInfo::new("flex", &format!("CPU, pure Rust, {} threads", rayon::current_num_threads()))],
         #[cfg(feature = "ndarray")]
@@ -95,8 +95,8 @@ pub fn devices() -> Vec<DeviceInfo> {
         cube::list("rocm", DeviceType::Rocm),
         #[cfg(feature = "cpu")]
         vec![DeviceInfo::new("cpu", "CPU, kernels compiled with LLVM")],
-    ]
-    .concat()
+    ];
+    of_backends.concat()
 }
 
 /// A number format from its name: `f32`, `f16`, `bf16`.

@@ -34,7 +34,6 @@ const STAGES: [(&str, &str); 3] = [
 ];
 /// How often a process is started to time loading.
 const STARTS: usize = 3;
-const REQUIREMENTS: &str = "benches/peers/requirements.txt";
 
 pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
     bench.check_peers(&PYTHON.map(|(name, _)| name).into_iter().chain([CANDLE]).collect::<Vec<_>>())?;
@@ -56,8 +55,16 @@ pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
     if !bench.dry_run {
         sections::replace(&page(), "bench --peers", &name, &section)?;
     }
-    let failed: Vec<&str> = peers.iter().filter(|peer| peer.failure.is_some()).map(|peer| &*peer.label).collect();
-    if failed.is_empty() { Ok(()) } else { Err(format!("not timed, or not to the end: {}", failed.join("; ")).into()) }
+    for Peer { label, failure, .. } in &peers {
+        if let Some(reason) = failure {
+            eprintln!("not timed, or not to the end: {label}: {reason}");
+        }
+    }
+    if peers.iter().any(|peer| peer.ours && peer.failure.is_some()) {
+        Err("this workspace failed".into())
+    } else {
+        Ok(())
+    }
 }
 
 /// Memory and loading in fresh processes, then what they compute, then how long it takes.
@@ -156,14 +163,13 @@ impl Places<'_> {
     fn export(&self, bench: &Bench) -> Result<(), String> {
         eprintln!("exporting ONNX graphs");
         let Launch { program, arguments, .. } = self.python_launch(bench, "export");
-        let hint = format!("hint: --python names a Python with {REQUIREMENTS}");
         match Command::new(&program).args(arguments).output() {
-            Err(error) => Err(format!("{}: {error} ({hint})", program.display())),
+            Err(error) => Err(format!("{}: {error}", program.display())),
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stderr);
                 eprint!("{text}");
-                Err(format!("{} ({hint})", text.trim().lines().last().unwrap_or("it says nothing")))
+                Err(worker::reason(&text).unwrap_or_else(|| output.status.to_string()))
             }
         }
     }

@@ -153,16 +153,12 @@ impl Peer {
     /// another's data, does not count.
     pub(super) fn round(&mut self) {
         self.attempt(|peer| {
-            let (stage, batch, calls) = match peer.times.last() {
-                Some(times) => (times.stage, times.batch, times.calls),
-                None => return Err("was not warmed up".into()),
-            };
-            let several = usize::from(calls > 1);
+            let mut times = peer.times.pop().ok_or("was not warmed up")?; // not all rounds: none
+            let several = usize::from(times.calls > 1);
             sleep(PAUSE);
-            let seconds = peer.worker()?.ask(stage, batch, calls + several, false)?.seconds;
-            if let Some(times) = peer.times.last_mut() {
-                times.rounds.push(median(seconds.get(several..).unwrap_or_default()));
-            }
+            let seconds = peer.worker()?.ask(times.stage, times.batch, times.calls + several, false)?.seconds;
+            times.rounds.push(median(seconds.get(several..).unwrap_or_default()));
+            peer.times.push(times);
             Ok(())
         });
     }
@@ -203,15 +199,18 @@ mod tests {
     #[test]
     fn a_crash_in_a_round_ends_the_peer_and_keeps_its_reason() {
         let answer = r#"read a; echo '{"seconds": [0.4], "features": null, "peak_bytes": 9}'; "#;
-        let mut peer = peer(&[&answer.repeat(4), "read a; echo Killed >&2; exit 9"].concat());
+        let mut peer = peer(&[&answer.repeat(7), "read a; echo Killed >&2; exit 9"].concat());
         peer.start();
         peer.first(32);
         peer.warm_up("text", 1);
+        peer.round();
+        peer.warm_up("text", 8);
         for _ in 0..3 {
             peer.round();
         }
         assert_eq!(peer.failure.as_deref(), Some("exit status: 9: Killed"));
         assert_eq!(peer.times("text", 1).unwrap().rounds, [0.4]);
+        assert!(peer.times("text", 8).is_none(), "not all rounds");
         assert_eq!((peer.peak_loaded, peer.peak_batch, peer.loads), (Some(7), Some(9), vec![0.5]));
     }
 

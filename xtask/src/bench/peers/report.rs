@@ -37,9 +37,9 @@ fn loading(peers: &[Peer], batch: usize) -> String {
         "version".to_string(),
         "load, s".into(),
         "start to ready, s".into(),
-        format!("first batch of {batch} images, s"),
+        format!("first image batch of {batch}, s"),
         "peak MiB, loaded".into(),
-        format!("peak MiB, {batch} images"),
+        format!("peak MiB, image batch of {batch}"),
     ];
     let seconds = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
     let middle = |values: &[f64]| seconds((!values.is_empty()).then(|| median(values)));
@@ -67,14 +67,13 @@ fn distances(peers: &[Peer]) -> String {
     })
 }
 
-/// A row for each peer. The reason why one failed stands in its first empty cell, or at the end of its last.
+/// A row for each peer. The reason why one failed stands in its first empty cell.
 fn rows(peers: &[Peer], columns: impl Iterator<Item = String>, cells: impl Fn(&Peer) -> Vec<String>) -> String {
     let rows = peers.iter().map(|peer| {
         let mut cells = cells(peer);
         let reason = peer.failure.as_ref().map(|reason| reason.replace('|', "\\|"));
-        let place = cells.iter().position(String::is_empty).unwrap_or(cells.len() - 1);
-        if let Some(reason) = reason {
-            cells[place] = [&*cells[place], &*reason].join(if cells[place].is_empty() { "" } else { "; later " });
+        if let (Some(reason), Some(empty)) = (reason, cells.iter_mut().find(|cell| cell.is_empty())) {
+            *empty = reason;
         }
         [vec![peer.label.clone()], cells].concat()
     });

@@ -93,14 +93,19 @@ impl Worker {
         if self.errors.rewind().is_ok() && self.errors.read_to_string(&mut text).is_ok() {
             eprint!("{text}");
         }
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let end = match lines[..] {
-            [.., said, hint] if hint.starts_with("hint: ") => format!(": {said} ({hint})"),
-            [.., said] => format!(": {}", said.split(". ").next().unwrap_or_default()),
-            [] => String::new(),
-        };
-        format!("{status}{end}")
+        match reason(&text) {
+            Some(reason) => format!("{status}: {reason}"),
+            None => status,
+        }
     }
+}
+
+/// The end of what a program wrote to standard error: the first sentence of its last line, and the hint after it.
+pub(super) fn reason(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().peekable();
+    let hint = lines.next_if(|line| line.starts_with("hint: "));
+    let said = lines.next()?.split(". ").next()?;
+    Some(hint.map_or_else(|| said.into(), |hint| format!("{said} ({hint})")))
 }
 
 impl Drop for Worker {

@@ -1,4 +1,4 @@
-//! A batch of pixels, checked once.
+//! The input of an image tower of either kind: a batch of pixels, checked once.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::VisionConfig;
@@ -8,7 +8,7 @@ use crate::VisionError;
 /// Normalised pixels of B pictures, on a device. A tower cannot fail on it.
 #[derive(Debug, Clone)]
 pub struct PixelBatch {
-    pub(crate) pixels: Tensor<4>,
+    pixels: Tensor<4>,
 }
 
 impl PixelBatch {
@@ -32,6 +32,11 @@ impl PixelBatch {
             return Err(VisionError::Size { height, width, channels, expected });
         }
         Ok(Self { pixels: Tensor::from_data(TensorData::new(pixels, shape), (device, DType::F32)) })
+    }
+
+    /// The pixels in `dtype`, `[B, 3, S, S]`.
+    pub fn pixels(&self, dtype: DType) -> Tensor<4> {
+        self.pixels.clone().cast(dtype)
     }
 
     /// `[B, 3, S, S]`.

@@ -1,0 +1,67 @@
+//! The pooling of the ResNet: attention of the mean of the last feature map to the whole of it.
+//!
+//! Follows `AttentionPool2d` of cn_clip 1.6.0.
+//!
+//! Shapes: B batch, G edge of the feature map, T = G * G + 1 tokens, W width, E width of the shared space.
+
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::tensor::{Device, Tensor};
+use chinese_clip_config::VisionConfig;
+use chinese_clip_nn::{Attention, PreparedAttention, Recorder, Rows};
+
+/// Attention over cells with positions, in either form of the attention.
+#[derive(Module, Debug)]
+pub(crate) struct AttentionPool<A: Module> {
+    positional_embedding: Param<Tensor<2>>,
+    attention: A,
+}
+
+impl<A: Module> AttentionPool<A> {
+    /// The mean of the cells and the cells, with positions.
+    ///
+    /// # Shapes
+    /// `x`: `[B, W, G, G]`; the result: `[B, T, W]`.
+    fn tokens(&self, x: Tensor<4>) -> Tensor<3> {
+        let cells = x.flatten::<3>(2, 3).swap_dims(1, 2); // [B, G * G, W]
+        let tokens = Tensor::cat(vec![cells.clone().mean_dim(1), cells], 1); // [B, T, W]
+        tokens + self.positional_embedding.val().unsqueeze()
+    }
+}
+
+impl AttentionPool<Attention> {
+    /// A pooling of random weights, which are drawn when first read.
+    pub(crate) fn init(config: &VisionConfig, outputs: usize, device: &Device) -> Self {
+        let width = config.hidden_size;
+        let std = (width as f64).powf(-0.5);
+        let attention = Attention::init(width, config.num_attention_heads, std, device);
+        Self {
+            positional_embedding: Initializer::Normal { mean: 0.0, std }.init([config.tokens(), width], device),
+            attention: attention.with_output(outputs, std, device),
+        }
+    }
+
+    /// # Shapes
+    /// `x`: `[B, W, G, G]`; the result: `[B, E]`.
+    pub(crate) fn forward(&self, x: Tensor<4>, recorder: &mut Recorder) -> Tensor<2> {
+        let tokens = recorder.record("tokens", self.tokens(x)); // [B, T, W]
+        let output = self.attention.forward(tokens, None, recorder); // [B, T, E]
+        Rows::Class.of(output).squeeze_dim(1) // [B, E]
+    }
+
+    /// The inference form.
+    pub(crate) fn prepare(self) -> AttentionPool<PreparedAttention> {
+        let Self { positional_embedding, attention } = self;
+        AttentionPool { positional_embedding, attention: attention.prepare() }
+    }
+}
+
+impl AttentionPool<PreparedAttention> {
+    /// As in the canonical form, but there is no query except that of the mean.
+    ///
+    /// # Shapes
+    /// `x`: `[B, W, G, G]`; the result: `[B, E]`.
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        self.attention.forward(self.tokens(x), None, Rows::Class).squeeze_dim(1) // [B, E]
+    }
+}
