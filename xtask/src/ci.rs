@@ -10,7 +10,7 @@ const STEPS: [&[&str]; 6] = [
     &["fmt", "--all", "--check"],
     &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
     &["test", "--workspace", "--no-fail-fast"],
-    &["test", "--package", "chinese-clip-benches", "--benches"],
+    &["test", "--workspace", "--bench", "*"],
     &["test", "--workspace", "--features", "chinese-clip-preprocess/libjpeg-turbo", "--test", "image_suite"],
     &["doc", "--workspace", "--no-deps"],
 ];
