@@ -15,6 +15,8 @@ pub(crate) fn command() -> Command {
     {
         command.env_remove(name);
     }
+    // Mesa's device selection prints an error where a headless machine sets none.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
 }
 
