@@ -1,0 +1,178 @@
+//! Scaled dot-product attention for short sequences: the scores of a few queries at a time never leave the first cache.
+//!
+//! Shapes: B sequences, Q queries, L keys, H heads, E width of a head.
+
+use std::ops::Range;
+
+use pulp::Simd;
+use rayon::prelude::*;
+
+use crate::activation::exp;
+use crate::isa::Kernel;
+use crate::output::{Output, fill};
+use crate::product::tile;
+use crate::{Isa, PANEL};
+
+/// Rows of `[B, Q or L, H * E]` that may lie inside a wider matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// From the first number of the first row on.
+    pub numbers: &'a [f32],
+    /// Numbers from one row to the next.
+    pub row: usize,
+    /// Numbers from one sequence to the next.
+    pub sequence: usize,
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    fn head(&self, sequence: usize, row: usize, columns: &Range<usize>) -> &'a [f32] {
+        &self.numbers[sequence * self.sequence + row * self.row..][columns.clone()]
+    }
+}
+
+/// Queries, keys and values of several sequences.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention<'a> {
+    /// `[B, Q, H * E]`.
+    pub queries: Rows<'a>,
+    /// `[B, L, H * E]`.
+    pub keys: Rows<'a>,
+    /// `[B, L, H * E]`.
+    pub values: Rows<'a>,
+    /// `[B, L]`, added to the scaled scores of every query of a sequence. It must be finite.
+    pub bias: Option<&'a [f32]>,
+    /// B, Q and L.
+    pub lengths: [usize; 3],
+    /// H.
+    pub heads: usize,
+    /// E.
+    pub width: usize,
+}
+
+/// `softmax(queries * keys' / sqrt(E) + bias) * values`.
+///
+/// # Shapes
+/// The result: `[B, Q, H * E]`.
+///
+/// # Panics
+/// If a slice is too short, or there is no key.
+pub fn attention(isa: Isa, inputs: &Attention<'_>) -> Vec<f32> {
+    let [b, q, l] = inputs.lengths;
+    assert!(l > 0 && inputs.bias.is_none_or(|bias| bias.len() == b * l), "attention of wrong shapes");
+    // SAFETY: the tasks are all heads of all sequences, and each writes its columns of every query.
+    unsafe {
+        fill(b * q * inputs.heads * inputs.width, |output| {
+            (0..b * inputs.heads).into_par_iter().for_each_init(Vec::new, |scratch, task| {
+                let (sequence, head) = (task / inputs.heads, task % inputs.heads);
+                isa.run(Task { inputs, sequence, head, output, scratch });
+            });
+        })
+    }
+}
+
+struct Task<'a> {
+    inputs: &'a Attention<'a>,
+    sequence: usize,
+    head: usize,
+    output: Output,
+    scratch: &'a mut Vec<f32>,
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        let Self { inputs, sequence, head, output, scratch } = self;
+        let [_, q, l] = inputs.lengths;
+        let (e, d) = (inputs.width, inputs.heads * inputs.width);
+        let columns = head * e..(head + 1) * e;
+        let padded = l.next_multiple_of(PANEL);
+        scratch.clear();
+        scratch.resize(padded * e + e.next_multiple_of(PANEL) * l + R * padded, 0.0);
+        let (keys, rest) = scratch.split_at_mut(padded * e);
+        let (values, scores) = rest.split_at_mut(e.next_multiple_of(PANEL) * l);
+        pack_transposed(keys, e, |row| inputs.keys.head(sequence, row, &columns), l);
+        pack(values, l, |row| inputs.values.head(sequence, row, &columns), e);
+        let bias = inputs.bias.map(|bias| &bias[sequence * l..][..l]);
+        let scale = (e as f32).sqrt().recip();
+        for from in (0..q).step_by(R) {
+            let valid = R.min(q - from);
+            let rows = std::array::from_fn(|i| inputs.queries.head(sequence, from + i.min(valid - 1), &columns));
+            for (panel, block) in keys.chunks_exact(e * PANEL).enumerate() {
+                let sums = tile::<S, R, V>(simd, rows, block);
+                for (sums, row) in sums.iter().zip(scores.chunks_exact_mut(padded)) {
+                    S::as_mut_simd_f32s(&mut row[panel * PANEL..][..PANEL]).0.copy_from_slice(sums);
+                }
+            }
+            let mut sums = [1.0; R];
+            for (sum, row) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)) {
+                *sum = softmax(simd, &mut row[..l], scale, bias);
+            }
+            let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);
+            for (panel, block) in values.chunks_exact(l * PANEL).enumerate() {
+                let part = panel * PANEL..e.min((panel + 1) * PANEL);
+                let context = tile::<S, R, V>(simd, weights, block);
+                for (i, context) in context.iter().enumerate().take(valid) {
+                    let mut line = [0.0; PANEL];
+                    let inverse = simd.splat_f32s(sums[i].recip());
+                    for (to, context) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(context) {
+                        *to = simd.mul_f32s(*context, inverse);
+                    }
+                    let start = (sequence * q + from + i) * d + columns.start + part.start;
+                    // SAFETY: tasks own the columns of different heads or the rows of different sequences.
+                    unsafe { output.part(start, part.len()) }.copy_from_slice(&line[..part.len()]);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of `width` numbers to panels `[width / 16, rows, 16]`.
+#[inline(always)]
+fn pack<'a>(panels: &mut [f32], rows: usize, row: impl Fn(usize) -> &'a [f32], width: usize) {
+    for (panel, block) in panels.chunks_exact_mut(rows * PANEL).enumerate() {
+        let part = panel * PANEL..width.min((panel + 1) * PANEL);
+        for (at, to) in block.chunks_exact_mut(PANEL).enumerate() {
+            to[..part.len()].copy_from_slice(&row(at)[part.clone()]);
+        }
+    }
+}
+
+/// Rows of `width` numbers to panels of their transpose, `[rows / 16, width, 16]`.
+#[inline(always)]
+fn pack_transposed<'a>(panels: &mut [f32], width: usize, row: impl Fn(usize) -> &'a [f32], rows: usize) {
+    for (panel, block) in panels.chunks_exact_mut(width * PANEL).enumerate() {
+        for column in 0..PANEL.min(rows - panel * PANEL) {
+            for (to, from) in block[column..].iter_mut().step_by(PANEL).zip(row(panel * PANEL + column)) {
+                *to = *from;
+            }
+        }
+    }
+}
+
+/// `exp(x * scale + bias - max)` in place, and the sum of it.
+#[inline(always)]
+fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
+    let mut top = f32::NEG_INFINITY;
+    match bias {
+        Some(bias) => row.iter_mut().zip(bias).for_each(|(x, bias)| *x = *x * scale + bias),
+        None => row.iter_mut().for_each(|x| *x *= scale),
+    }
+    let (vectors, rest) = S::as_simd_f32s(row);
+    let max = vectors.iter().fold(simd.splat_f32s(top), |max, x| simd.max_f32s(max, *x));
+    top = rest.iter().fold(simd.reduce_max_f32s(max), |max, x| max.max(*x));
+    let shift = simd.splat_f32s(top);
+    let (vectors, rest) = S::as_mut_simd_f32s(row);
+    let mut sum = simd.splat_f32s(0.0);
+    for x in vectors {
+        *x = exp(simd, simd.sub_f32s(*x, shift));
+        sum = simd.add_f32s(sum, *x);
+    }
+    if !rest.is_empty() {
+        let last = exp(simd, simd.sub_f32s(simd.partial_load_f32s(rest), shift));
+        simd.partial_store_f32s(rest, last);
+    }
+    rest.iter().sum::<f32>() + simd.reduce_sum_f32s(sum)
+}

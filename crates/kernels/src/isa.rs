@@ -1,0 +1,95 @@
+//! Instruction sets, and how a kernel is compiled for each.
+
+use std::sync::OnceLock;
+
+use pulp::{Scalar256b, Simd, WithSimd};
+
+/// The environment variable that overrides the choice: `portable`, `avx2`, `avx512` or `neon`. A set that the machine lacks
+/// counts as `portable`.
+pub const VARIABLE: &str = "CHINESE_CLIP_ISA";
+
+/// An instruction set that this machine has.
+#[derive(Debug, Clone, Copy)]
+pub struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    #[cfg(target_arch = "aarch64")]
+    Neon(pulp::aarch64::Neon),
+}
+
+impl Isa {
+    /// The one that [`VARIABLE`] names, or the best; chosen once.
+    pub fn current() -> Self {
+        static CHOSEN: OnceLock<Isa> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let wanted = std::env::var(VARIABLE).ok();
+            let available = Self::available();
+            let found = available.iter().rev().find(|isa| wanted.as_deref().is_none_or(|name| name == isa.name()));
+            found.copied().unwrap_or(Self(Kind::Portable))
+        })
+    }
+
+    /// All of this machine, the best last.
+    pub fn available() -> Vec<Self> {
+        let mut kinds = vec![Kind::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            kinds.extend(pulp::x86::V3::try_new().map(Kind::Avx2));
+            kinds.extend(pulp::x86::V4::try_new().map(Kind::Avx512));
+        }
+        #[cfg(target_arch = "aarch64")]
+        kinds.extend(pulp::aarch64::Neon::try_new().map(Kind::Neon));
+        kinds.into_iter().map(Self).collect()
+    }
+
+    /// As [`VARIABLE`] spells it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon(_) => "neon",
+        }
+    }
+
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Kind::Portable => Scalar256b.vectorize(Run::<K, 4, 2>(kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(simd) => Simd::vectorize(simd, Run::<K, 6, 2>(kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(simd) => Simd::vectorize(simd, Run::<K, 14, 1>(kernel)),
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon(simd) => Simd::vectorize(simd, Run::<K, 6, 4>(kernel)),
+        }
+    }
+}
+
+/// Work that is compiled for each instruction set.
+///
+/// `R` rows and `V` vectors of columns are the sums that fill the registers; `V` vectors are [`PANEL`](crate::PANEL) numbers.
+/// Implementations are `#[inline(always)]`: they must become part of the function that has the instructions.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) -> Self::Output;
+}
+
+struct Run<K, const R: usize, const V: usize>(K);
+
+impl<K: Kernel, const R: usize, const V: usize> WithSimd for Run<K, R, V> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> K::Output {
+        self.0.run::<S, R, V>(simd)
+    }
+}

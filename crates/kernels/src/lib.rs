@@ -1,0 +1,18 @@
+//! CPU kernels on plain slices of f32: matrix products with a fused end, attention for short sequences, activations.
+//!
+//! Nothing here knows burn or a model. Instruction sets ([`Isa`]) are chosen when the program runs: each kernel is written
+//! once over vectors of any width (`pulp`) and compiled for each set. Threads are those of rayon's global pool, which burn's
+//! flex backend uses too.
+//!
+//! This is the one crate of the workspace with `unsafe` in its kernels; each block states why it is sound.
+
+mod activation;
+mod attention;
+mod isa;
+mod output;
+mod product;
+
+pub use activation::{Activation, activate};
+pub use attention::{Attention, Rows, attention};
+pub use isa::{Isa, VARIABLE};
+pub use product::{Epilogue, PANEL, affine, pack};

@@ -1,0 +1,189 @@
+//! Every kernel on every instruction set of this machine against f64.
+#![allow(missing_docs, clippy::cast_possible_truncation)]
+
+use chinese_clip_kernels::{Activation, Attention, Epilogue, Isa, PANEL, Rows, activate, affine, attention, pack};
+
+/// Numbers in -1..1 that look random.
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Of [`Activation::Gelu`] by the series and the continued fraction of the error function.
+fn gelu(x: f64) -> f64 {
+    let z = x.abs() / std::f64::consts::SQRT_2;
+    let erfc = if z < 2.5 {
+        let (mut term, mut sum, mut n) = (z, z, 0.0);
+        while term.abs() > 1e-18 * sum.abs() {
+            n += 1.0;
+            term *= -z * z / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        1.0 - sum * std::f64::consts::FRAC_2_SQRT_PI
+    } else {
+        let fraction = (1..200).rev().fold(z, |fraction, n| z + f64::from(n) / 2.0 / fraction);
+        (-z * z).exp() / fraction / std::f64::consts::PI.sqrt()
+    };
+    if x < 0.0 { x * erfc / 2.0 } else { x - x * erfc / 2.0 }
+}
+
+fn exact(activation: Activation, x: f64) -> f64 {
+    let sigmoid = |y: f64| 1.0 / (1.0 + (-y).exp());
+    match activation {
+        Activation::Identity => x,
+        Activation::Gelu => gelu(x),
+        Activation::GeluTanh => x * sigmoid(2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))),
+        Activation::QuickGelu => x * sigmoid(1.702 * x),
+        Activation::Relu => x.max(0.0),
+        Activation::Silu => x * sigmoid(x),
+    }
+}
+
+const ALL: [Activation; 6] = [
+    Activation::Identity,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::QuickGelu,
+    Activation::Relu,
+    Activation::Silu,
+];
+
+/// In units of the last place of the exact value.
+fn ulps(found: f32, exact: f64) -> f64 {
+    let near = (exact as f32).abs().max(f32::MIN_POSITIVE);
+    let unit = f64::from(f32::from_bits(near.to_bits() + 1) - near);
+    (f64::from(found) - exact).abs() / unit
+}
+
+#[test]
+fn activations_are_accurate_over_their_range() {
+    for isa in Isa::available() {
+        for activation in ALL {
+            let x: Vec<f32> = (-60_000..=60_000).map(|i| i as f32 * 5e-4).chain([1e-20, -1e-20]).collect();
+            let mut y = x.clone();
+            activate(isa, activation, &mut y);
+            for (x, y) in x.iter().zip(&y) {
+                let exact = exact(activation, f64::from(*x));
+                let distance = if exact.abs() < 1e-30 { f64::from(y.abs()) / 1e-30 } else { ulps(*y, exact) };
+                // Stated at `Activation`.
+                let bound = 8.0 + 4.0 * f64::from(x * x);
+                assert!(distance <= bound, "{} {activation:?}: {distance} ulp at {x}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_of_special_numbers() {
+    for isa in Isa::available() {
+        for activation in ALL {
+            let mut y = [f32::NAN, f32::INFINITY, 0.0, -0.0, 1e30, f32::MIN_POSITIVE];
+            activate(isa, activation, &mut y);
+            assert!(y[0].is_nan(), "{} {activation:?}", isa.name());
+            assert_eq!((y[1], y[2], y[3], y[4]), (f32::INFINITY, 0.0, 0.0, 1e30), "{} {activation:?}", isa.name());
+            assert!(y[5] <= f32::MIN_POSITIVE);
+        }
+    }
+}
+
+#[test]
+fn products_of_any_shape() {
+    let shapes = [(1, 1, 16), (1, 7, 32), (5, 256, 16), (6, 257, 48), (13, 700, 64), (241, 33, 80), (300, 64, 512)];
+    for isa in Isa::available() {
+        for (seed, (m, k, n)) in shapes.into_iter().enumerate() {
+            let seed = seed as u64 * 10;
+            let (x, weight) = (numbers(m * k, seed), numbers(k * n, seed + 1));
+            let (bias, residual) = (numbers(n, seed + 2), numbers(m * n, seed + 3));
+            let panels = pack(&weight, k, n);
+            for (activation, residual) in ALL.into_iter().flat_map(|a| [(a, None), (a, Some(&residual[..]))]) {
+                let found = affine(isa, &x, k, &panels, Epilogue { bias: &bias, activation, residual });
+                assert_eq!(found.len(), m * n);
+                for (at, found) in found.iter().enumerate() {
+                    let (i, j) = (at / n, at % n);
+                    let products = (0..k).map(|p| f64::from(x[i * k + p]) * f64::from(weight[p * n + j]));
+                    let sum = exact(activation, products.sum::<f64>() + f64::from(bias[j]));
+                    let wanted = sum + residual.map_or(0.0, |residual| f64::from(residual[at]));
+                    // Sums of k products below 1, rounded k times.
+                    let bound = 1e-7 * (k as f64 + 16.0);
+                    assert!((f64::from(*found) - wanted).abs() < bound, "{} {m}x{k}x{n} at {i}, {j}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_rows_give_no_rows() {
+    let panels = pack(&[0.5; 32], 2, PANEL);
+    let epilogue = Epilogue { bias: &[0.0; PANEL], activation: Activation::Identity, residual: None };
+    assert!(affine(Isa::current(), &[], 2, &panels, epilogue).is_empty());
+}
+
+#[test]
+#[should_panic(expected = "weights of another shape")]
+fn weights_of_another_shape_are_refused() {
+    let epilogue = Epilogue { bias: &[0.0; PANEL], activation: Activation::Identity, residual: None };
+    affine(Isa::current(), &[1.0; 4], 2, &[0.0; 16], epilogue);
+}
+
+/// Sizes of B, Q, L, H, E.
+const SEQUENCES: [[usize; 5]; 7] = [
+    [1, 1, 1, 1, 1],
+    [2, 10, 10, 3, 5],
+    [3, 20, 52, 2, 64],
+    [1, 13, 197, 2, 64],
+    [2, 1, 50, 4, 80],
+    [1, 5, 577, 1, 64],
+    [2, 7, 33, 3, 16],
+];
+
+#[test]
+fn attention_of_any_shape() {
+    for isa in Isa::available() {
+        for (seed, [b, q, l, h, e]) in SEQUENCES.into_iter().enumerate() {
+            let d = h * e;
+            let (queries, both) = (numbers(b * q * d, seed as u64), numbers(b * l * 2 * d, seed as u64 + 100));
+            // The first keys of the first sequence count, and no key of the last one does.
+            let hidden = |at: usize| (at / l + 1 == b && b > 1) || (at / l == 0 && at % l > l / 2);
+            let bias: Vec<f32> = (0..b * l).map(|at| if hidden(at) { f32::MIN / 2.0 } else { 0.0 }).collect();
+            for bias in [None, Some(&bias[..])] {
+                let side = |from: usize| Rows { numbers: &both[from..], row: 2 * d, sequence: l * 2 * d };
+                let inputs = Attention {
+                    queries: Rows { numbers: &queries, row: d, sequence: q * d },
+                    keys: side(0),
+                    values: side(d),
+                    bias,
+                    lengths: [b, q, l],
+                    heads: h,
+                    width: e,
+                };
+                let found = attention(isa, &inputs);
+                assert_eq!(found.len(), b * q * d);
+                for (at, found) in found.iter().enumerate() {
+                    let (s, row, column) = (at / (q * d), at / d % q, at % d);
+                    let first = column / e * e;
+                    let key = |key: usize, j: usize| f64::from(both[(s * l + key) * 2 * d + j]);
+                    let score = |k: usize| {
+                        let products =
+                            (first..first + e).map(|j| f64::from(queries[(s * q + row) * d + j]) * key(k, j));
+                        // As f32 has it: a hidden key loses its score, so that a row of them is uniform.
+                        let score = products.sum::<f64>() / (e as f64).sqrt();
+                        bias.map_or(score, |bias| f64::from(score as f32 + bias[s * l + k]))
+                    };
+                    let scores: Vec<f64> = (0..l).map(score).collect();
+                    let max = scores.iter().copied().fold(f64::MIN, f64::max);
+                    let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
+                    let total: f64 = weights.iter().sum();
+                    let wanted: f64 = weights.iter().enumerate().map(|(k, w)| w / total * key(k, d + column)).sum();
+                    assert!((f64::from(*found) - wanted).abs() < 2e-6, "{} {b} {q} {l} {h} {e} at {at}", isa.name());
+                }
+            }
+        }
+    }
+}
