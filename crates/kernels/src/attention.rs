@@ -13,7 +13,7 @@ use crate::output::{Output, fill};
 use crate::product::tile;
 use crate::{Isa, PANEL};
 
-/// Rows of `[B, Q or L, H * E]` that may lie inside a wider matrix.
+/// Rows of `[B, Q or L, N]` that may lie inside a wider matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     /// From the first number of the first row on.
@@ -40,8 +40,8 @@ pub struct Attention<'a> {
     pub keys: Rows<'a>,
     /// `[B, L, H * E]`.
     pub values: Rows<'a>,
-    /// `[B, L]`, added to the scaled scores of every query of a sequence. It must be finite.
-    pub bias: Option<&'a [f32]>,
+    /// `[B, Q, L]`, finite, added to the scaled scores. Where it is the same for every query, `row` is 0.
+    pub bias: Option<Rows<'a>>,
     /// B, Q and L.
     pub lengths: [usize; 3],
     /// H.
@@ -59,7 +59,7 @@ pub struct Attention<'a> {
 /// If a slice is too short, or there is no key.
 pub fn attention(isa: Isa, inputs: &Attention<'_>) -> Vec<f32> {
     let [b, q, l] = inputs.lengths;
-    assert!(l > 0 && inputs.bias.is_none_or(|bias| bias.len() == b * l), "attention of wrong shapes");
+    assert!(l > 0, "attention to no key");
     // SAFETY: the tasks are all heads of all sequences, and each writes its columns of every query.
     unsafe {
         fill(b * q * inputs.heads * inputs.width, |output| {
@@ -95,7 +95,6 @@ impl Kernel for Task<'_> {
         let (values, scores) = rest.split_at_mut(e.next_multiple_of(PANEL) * l);
         pack_transposed(keys, e, |row| inputs.keys.head(sequence, row, &columns), l);
         pack(values, l, |row| inputs.values.head(sequence, row, &columns), e);
-        let bias = inputs.bias.map(|bias| &bias[sequence * l..][..l]);
         let scale = (e as f32).sqrt().recip();
         for from in (0..q).step_by(R) {
             let valid = R.min(q - from);
@@ -107,7 +106,8 @@ impl Kernel for Task<'_> {
                 }
             }
             let mut sums = [1.0; R];
-            for (sum, row) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)) {
+            for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(valid) {
+                let bias = inputs.bias.map(|bias| bias.head(sequence, from + i, &(0..l)));
                 *sum = softmax(simd, &mut row[..l], scale, bias);
             }
             let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);

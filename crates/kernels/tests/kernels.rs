@@ -158,7 +158,7 @@ fn attention_of_any_shape() {
                     queries: Rows { numbers: &queries, row: d, sequence: q * d },
                     keys: side(0),
                     values: side(d),
-                    bias,
+                    bias: bias.map(|numbers| Rows { numbers, row: 0, sequence: l }),
                     lengths: [b, q, l],
                     heads: h,
                     width: e,

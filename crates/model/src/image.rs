@@ -62,6 +62,13 @@ impl PreparedImageTower {
         }
     }
 
+    pub(crate) fn pack(self) -> Self {
+        match self {
+            Self::ViT(tower) => Self::ViT(tower.pack()),
+            Self::ResNet(_) => self,
+        }
+    }
+
     /// # Shapes
     /// The result: `[I, W]`.
     pub(crate) fn forward(&self, batch: &PixelBatch) -> Tensor<2> {

@@ -129,7 +129,7 @@ impl Loader<'_> {
 
 impl ModuleMapper for Loader<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push((name.into(), container == "Struct:Linear"));
+        self.path.push((name.into(), container.ends_with("Linear")));
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {

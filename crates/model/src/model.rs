@@ -100,6 +100,7 @@ impl ChineseClipModel {
             visual_projection: self.visual_projection,
             logit_scale: self.logit_scale,
         }
+        .pack()
     }
 }
 
@@ -162,11 +163,21 @@ impl PreparedModel {
             let logit_scale = folded.logit_scale.clone(); // f32 always
             return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) });
         }
-        load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)
+        Ok(load::load(Self::undrawn(config, device)?, weights, checkpoint_names, dtype, device)?.pack())
+    }
+
+    /// The model with its weights as the backend's kernels want them.
+    fn pack(self) -> Self {
+        Self { text_model: self.text_model.pack(), vision_model: self.vision_model.pack(), ..self }
+    }
+
+    /// A model of random weights.
+    pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
+        Ok(Self::undrawn(config, device)?.pack())
     }
 
     /// A model of random weights, which are drawn when first read.
-    pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
+    fn undrawn(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
         config.validate()?;
         let text = &config.text_config;
         Ok(Self {

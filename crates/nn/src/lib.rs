@@ -12,19 +12,27 @@
 mod activation;
 mod attention;
 mod error;
+#[cfg(feature = "flex")]
+#[path = "flex.rs"]
+mod fast;
+#[cfg(not(feature = "flex"))]
+#[path = "no_kernels.rs"]
+mod fast;
 mod linear;
 mod mlp;
 mod names;
 mod pixels;
 mod prepared;
+mod prepared_linear;
 mod recorder;
 
 pub use activation::activate;
 pub use attention::{Attention, mask_bias};
 pub use error::VisionError;
 pub use linear::{layer_norm, linear};
-pub use mlp::Mlp;
+pub use mlp::{Mlp, PreparedMlp};
 pub use names::rename;
 pub use pixels::PixelBatch;
 pub use prepared::{PreparedAttention, Rows};
+pub use prepared_linear::PreparedLinear;
 pub use recorder::{Intermediate, Recorder};

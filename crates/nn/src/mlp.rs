@@ -9,7 +9,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::Activation;
 
-use crate::{Recorder, activate, linear};
+use crate::{PreparedLinear, Recorder, activate, linear};
 
 /// `fc2(activation(fc1(x)))`.
 #[derive(Module, Debug)]
@@ -32,5 +32,37 @@ impl Mlp {
         let x = recorder.record("mlp.fc1", self.fc1.forward(x)); // [B, L, M]
         let x = activate(self.activation, x);
         recorder.record("mlp.fc2", self.fc2.forward(x)) // [B, L, D]
+    }
+}
+
+/// An MLP, prepared for inference.
+#[derive(Module, Debug)]
+pub struct PreparedMlp {
+    fc1: PreparedLinear,
+    fc2: PreparedLinear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl From<Mlp> for PreparedMlp {
+    fn from(Mlp { fc1, fc2, activation }: Mlp) -> Self {
+        Self { fc1: fc1.into(), fc2: fc2.into(), activation }
+    }
+}
+
+impl PreparedMlp {
+    /// See [`PreparedLinear::pack`].
+    #[must_use]
+    pub fn pack(self) -> Self {
+        Self { fc1: self.fc1.pack(), fc2: self.fc2.pack(), ..self }
+    }
+
+    /// The residual and what the MLP adds to it.
+    ///
+    /// # Shapes
+    /// `x`, `residual` and the result: `[B, L, D]`.
+    pub fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        let x = self.fc1.forward_activated(x, self.activation); // [B, L, M]
+        self.fc2.forward_added(x, residual)
     }
 }

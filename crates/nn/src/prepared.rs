@@ -3,14 +3,13 @@
 //!
 //! Shapes: B batch, L tokens, Q query tokens (L or 1), D width, H heads.
 
-use burn::module::{Module, Param};
-use burn::nn::Linear;
-use burn::tensor::module::{attention, linear};
+use burn::module::Module;
+use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor, s};
 
-use crate::Attention;
 use crate::attention::{merge_heads, split_heads};
+use crate::{Attention, PreparedLinear, fast};
 
 /// Which rows of a layer's output are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +34,8 @@ impl Rows {
 /// Self-attention with one fused projection.
 #[derive(Module, Debug)]
 pub struct PreparedAttention {
-    qkv: Linear,
-    output: Linear,
+    qkv: PreparedLinear,
+    output: PreparedLinear,
     #[module(skip)]
     heads: usize,
 }
@@ -44,23 +43,22 @@ pub struct PreparedAttention {
 impl From<Attention> for PreparedAttention {
     fn from(canonical: Attention) -> Self {
         let Attention { query, key, value, output, heads } = canonical;
-        let (weights, biases) =
-            [query, key, value].into_iter().map(|l| (l.weight.val(), l.bias.map(|b| b.val()))).unzip();
-        let (weights, biases): (Vec<_>, Vec<_>) = (weights, biases);
-        let bias = biases.into_iter().collect::<Option<Vec<_>>>();
-        let qkv = Linear {
-            weight: Param::from_tensor(Tensor::cat(weights, 1)), // [D, 3 D]
-            bias: bias.map(|b| Param::from_tensor(Tensor::cat(b, 0))),
-        };
-        Self { qkv, output, heads }
+        let qkv = PreparedLinear::beside([query, key, value].map(PreparedLinear::from).to_vec()); // [D, 3 D]
+        Self { qkv, output: output.into(), heads }
     }
 }
 
 impl PreparedAttention {
     /// Attention over tokens of width `width`, which `heads` must divide.
     pub fn init(width: usize, heads: usize, std: f64, device: &Device) -> Self {
-        let projection = |outputs| crate::linear(width, outputs, true, std, device);
+        let projection = |outputs| PreparedLinear::init(width, outputs, std, device);
         Self { qkv: projection(3 * width), output: projection(width), heads }
+    }
+
+    /// See [`PreparedLinear::pack`].
+    #[must_use]
+    pub fn pack(self) -> Self {
+        Self { qkv: self.qkv.pack(), output: self.output.pack(), ..self }
     }
 
     /// The paths in [`Attention`] of the parameters that stand side by side in the one at `path`; `path` itself where it
@@ -76,6 +74,15 @@ impl PreparedAttention {
     /// # Shapes
     /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]` in f32; the result: `[B, Q, D]`.
     pub fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
+        self.output.forward(self.context(x, bias, rows))
+    }
+
+    /// A residual of `[B, Q, D]` and what attention adds to it.
+    pub fn forward_added(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows, residual: Tensor<3>) -> Tensor<3> {
+        self.output.forward_added(self.context(x, bias, rows), residual)
+    }
+
+    fn context(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
         let d = x.dims()[2];
         let (q, k, v) = match rows {
             Rows::All => {
@@ -83,8 +90,8 @@ impl PreparedAttention {
                 (qkv.clone().narrow(2, 0, d), qkv.clone().narrow(2, d, d), qkv.narrow(2, 2 * d, d))
             }
             Rows::Class => {
-                let q = self.project(rows.of(x.clone()), 0, d); // [B, 1, D]
-                let kv = self.project(x, d, 2 * d); // [B, L, 2 D]
+                let q = self.qkv.forward_columns(rows.of(x.clone()), 0..d); // [B, 1, D]
+                let kv = self.qkv.forward_columns(x, d..3 * d); // [B, L, 2 D]
                 (q, kv.clone().narrow(2, 0, d), kv.narrow(2, d, d))
             }
         };
@@ -92,17 +99,19 @@ impl PreparedAttention {
             Rows::All => bias,
             Rows::Class => bias.narrow(2, 0, 1), // [B, 1, 1, L]
         });
-        let dtype = q.dtype();
-        let wide = if bias.is_some() { DType::F32 } else { dtype }; // see `mask_bias`
-        let [q, k, v] = [q, k, v].map(|x| split_heads(x, self.heads).cast(wide));
-        let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
-        let context = merge_heads(attention(q, k, v, None, bias, options)).cast(dtype); // [B, Q, D]
-        self.output.forward(context)
+        let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads);
+        context.unwrap_or_else(|| attend(q, k, v, bias, self.heads)) // [B, Q, D]
     }
+}
 
-    /// The columns `start..start + width` of the fused projection.
-    fn project(&self, x: Tensor<3>, start: usize, width: usize) -> Tensor<3> {
-        let bias = self.qkv.bias.as_ref().map(|bias| bias.val().narrow(0, start, width));
-        linear(x, self.qkv.weight.val().narrow(1, start, width), bias)
-    }
+/// Attention by burn's own operation.
+///
+/// # Shapes
+/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]`; the result: `[B, Q, D]`.
+fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Option<Tensor<4>>, heads: usize) -> Tensor<3> {
+    let dtype = q.dtype();
+    let wide = if bias.is_some() { DType::F32 } else { dtype }; // see `mask_bias`
+    let [q, k, v] = [q, k, v].map(|x| split_heads(x, heads).cast(wide));
+    let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
+    merge_heads(attention(q, k, v, None, bias, options)).cast(dtype)
 }

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::{Mlp, PreparedAttention, Recorder, Rows};
+use chinese_clip_nn::{PreparedAttention, PreparedMlp, Rows};
 
 use crate::model::{Embeddings, Layer, check};
 use crate::{TextError, TextModel, TokenBatch};
@@ -36,6 +36,12 @@ impl PreparedTextModel {
         Ok(Self { embeddings: Embeddings::init(config, device), layers })
     }
 
+    /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
+    #[must_use]
+    pub fn pack(self) -> Self {
+        Self { layers: self.layers.into_iter().map(PreparedLayer::pack).collect(), ..self }
+    }
+
     /// The last hidden state of `[CLS]`.
     ///
     /// # Shapes
@@ -56,14 +62,14 @@ impl PreparedTextModel {
 struct PreparedLayer {
     attention: PreparedAttention,
     attention_norm: LayerNorm,
-    mlp: Mlp,
+    mlp: PreparedMlp,
     mlp_norm: LayerNorm,
 }
 
 impl From<Layer> for PreparedLayer {
     fn from(canonical: Layer) -> Self {
         let Layer { attention, attention_norm, mlp, mlp_norm } = canonical;
-        Self { attention: attention.prepare(), attention_norm, mlp, mlp_norm }
+        Self { attention: attention.prepare(), attention_norm, mlp: mlp.into(), mlp_norm }
     }
 }
 
@@ -72,13 +78,16 @@ impl PreparedLayer {
         let Layer { attention_norm, mlp, mlp_norm, .. } = Layer::init(config, device);
         let (width, heads) = (config.hidden_size, config.num_attention_heads);
         let attention = PreparedAttention::init(width, heads, config.initializer_range, device);
-        Self { attention, attention_norm, mlp, mlp_norm }
+        Self { attention, attention_norm, mlp: mlp.into(), mlp_norm }
+    }
+
+    fn pack(self) -> Self {
+        Self { attention: self.attention.pack(), mlp: self.mlp.pack(), ..self }
     }
 
     fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
-        let attention = self.attention.forward(x.clone(), bias, rows); // [B, Q, D]
-        let x = self.attention_norm.forward(rows.of(x) + attention);
-        let mlp = self.mlp.forward(x.clone(), &mut Recorder::off());
-        self.mlp_norm.forward(x + mlp)
+        let residual = rows.of(x.clone()); // [B, Q, D]
+        let x = self.attention_norm.forward(self.attention.forward_added(x, bias, rows, residual));
+        self.mlp_norm.forward(self.mlp.forward(x.clone(), x))
     }
 }

@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{Mlp, PixelBatch, PreparedAttention, Recorder, Rows, layer_norm, linear};
+use chinese_clip_nn::{PixelBatch, PreparedAttention, PreparedMlp, Rows, layer_norm, linear};
 
 use crate::VisionModel;
 use crate::model::{Embeddings, Layer, with_class_token};
@@ -43,6 +43,12 @@ impl PreparedVisionModel {
             layers: (0..config.num_hidden_layers).map(|_| PreparedLayer::init(config, device)).collect(),
             post_layernorm: norm(),
         }
+    }
+
+    /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
+    #[must_use]
+    pub fn pack(self) -> Self {
+        Self { layers: self.layers.into_iter().map(PreparedLayer::pack).collect(), ..self }
     }
 
     /// The pooled class token.
@@ -108,13 +114,13 @@ struct PreparedLayer {
     layer_norm1: LayerNorm,
     attention: PreparedAttention,
     layer_norm2: LayerNorm,
-    mlp: Mlp,
+    mlp: PreparedMlp,
 }
 
 impl From<Layer> for PreparedLayer {
     fn from(canonical: Layer) -> Self {
         let Layer { layer_norm1, attention, layer_norm2, mlp } = canonical;
-        Self { layer_norm1, attention: attention.prepare(), layer_norm2, mlp }
+        Self { layer_norm1, attention: attention.prepare(), layer_norm2, mlp: mlp.into() }
     }
 }
 
@@ -123,13 +129,16 @@ impl PreparedLayer {
         let Layer { layer_norm1, layer_norm2, mlp, .. } = Layer::init(config, device);
         let (width, heads) = (config.hidden_size, config.num_attention_heads);
         let attention = PreparedAttention::init(width, heads, config.initializer_range, device);
-        Self { layer_norm1, attention, layer_norm2, mlp }
+        Self { layer_norm1, attention, layer_norm2, mlp: mlp.into() }
+    }
+
+    fn pack(self) -> Self {
+        Self { attention: self.attention.pack(), mlp: self.mlp.pack(), ..self }
     }
 
     fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {
-        let attention = self.attention.forward(self.layer_norm1.forward(x.clone()), None, rows); // [B, Q, W]
-        let x = rows.of(x) + attention;
-        let mlp = self.mlp.forward(self.layer_norm2.forward(x.clone()), &mut Recorder::off());
-        x + mlp
+        let (normed, residual) = (self.layer_norm1.forward(x.clone()), rows.of(x));
+        let x = self.attention.forward_added(normed, None, rows, residual); // [B, Q, W]
+        self.mlp.forward(self.layer_norm2.forward(x.clone()), x)
     }
 }

@@ -1,0 +1,133 @@
+//! The blocks on burn's CPU backend `flex`, by the kernels of `chinese-clip-kernels`.
+//!
+//! A function gives `None` for tensors of another backend or number format, and for rare activations: the caller then computes with burn's own
+//! operations. burn's `try_into_primitive` is what tells; a tensor that records gradients is not one of `flex` either.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{DType, Tensor, TensorData};
+use chinese_clip_config::Activation;
+pub(crate) use chinese_clip_kernels::PANEL;
+use chinese_clip_kernels::{self as kernels, Epilogue, Isa, Rows};
+
+/// Weights in panels, `[N / 16 * K, 16]` of `[K, N]`; `None` too where 16 does not divide N.
+pub(crate) fn pack(weight: &Tensor<2>) -> Option<Tensor<2>> {
+    let [inputs, outputs] = weight.dims();
+    let numbers = Contiguous::of(weight)?;
+    outputs.is_multiple_of(PANEL).then(|| {
+        let panels = kernels::pack(numbers.numbers(), inputs, outputs);
+        tensor(panels, [outputs / PANEL * inputs, PANEL])
+    })
+}
+
+/// `activation(x * weight + bias) + residual`.
+///
+/// # Shapes
+/// `x`: `[B, L, K]`; `panels`: what [`pack`] makes of `[K, N]`; `bias`: `[N]`; `residual` and the result: `[B, L, N]`.
+pub(crate) fn affine(
+    x: &Tensor<3>,
+    panels: &Tensor<2>,
+    bias: &Tensor<1>,
+    activation: Activation,
+    residual: Option<&Tensor<3>>,
+) -> Option<Tensor<3>> {
+    let [b, l, inputs] = x.dims();
+    let (x, panels, bias) = (Contiguous::of(x)?, Contiguous::of(panels)?, Contiguous::of(bias)?);
+    let residual = match residual {
+        Some(residual) => Some(Contiguous::of(residual)?),
+        None => None,
+    };
+    let bias = bias.numbers();
+    let activation = kernels_name(activation)?;
+    let epilogue = Epilogue { bias, activation, residual: residual.as_ref().map(Contiguous::numbers) };
+    let y = kernels::affine(Isa::current(), x.numbers(), inputs, panels.numbers(), epilogue);
+    Some(tensor(y, [b, l, bias.len()]))
+}
+
+/// `softmax(q * k' / sqrt(E) + bias) * v`, head by head.
+///
+/// # Shapes
+/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]`; the result: `[B, Q, D]`.
+pub(crate) fn attention(
+    q: &Tensor<3>,
+    k: &Tensor<3>,
+    v: &Tensor<3>,
+    bias: Option<&Tensor<4>>,
+    heads: usize,
+) -> Option<Tensor<3>> {
+    let ([b, queries, d], keys) = (q.dims(), k.dims()[1]);
+    let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
+    let bias = match bias {
+        Some(bias) => Some(Strided::of(&bias.clone().squeeze_dim::<3>(1))?),
+        None => None,
+    };
+    let y = kernels::attention(
+        Isa::current(),
+        &kernels::Attention {
+            queries: q.rows(),
+            keys: k.rows(),
+            values: v.rows(),
+            bias: bias.as_ref().map(Strided::rows),
+            lengths: [b, queries, keys],
+            heads,
+            width: d / heads,
+        },
+    );
+    Some(tensor(y, [b, queries, d]))
+}
+
+fn kernels_name(activation: Activation) -> Option<kernels::Activation> {
+    match activation {
+        Activation::Gelu | Activation::GeluPython => Some(kernels::Activation::Gelu),
+        Activation::GeluFast | Activation::GeluNew | Activation::GeluPytorchTanh | Activation::GeluAccurate => {
+            Some(kernels::Activation::GeluTanh)
+        }
+        Activation::QuickGelu => Some(kernels::Activation::QuickGelu),
+        Activation::Relu => Some(kernels::Activation::Relu),
+        Activation::Silu | Activation::Swish => Some(kernels::Activation::Silu),
+        Activation::Linear => Some(kernels::Activation::Identity),
+        _ => None,
+    }
+}
+
+fn flex<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+    (tensor.dtype() == DType::F32).then_some(tensor)
+}
+
+fn tensor<const D: usize>(numbers: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(numbers, shape)))
+}
+
+/// A tensor whose numbers lie one after the other.
+struct Contiguous(FlexTensor);
+
+impl Contiguous {
+    fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        let tensor = flex(tensor)?;
+        Some(Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }))
+    }
+
+    fn numbers(&self) -> &[f32] {
+        let layout = self.0.layout();
+        &self.0.storage()[layout.start_offset()..][..layout.num_elements()]
+    }
+}
+
+/// A tensor of rows, each of which lies in one piece.
+struct Strided(FlexTensor);
+
+impl Strided {
+    fn of(tensor: &Tensor<3>) -> Option<Self> {
+        let tensor = flex(tensor)?;
+        let strides = tensor.layout().strides();
+        let regular = strides[2] == 1 && strides.iter().all(|stride| *stride >= 0);
+        Some(Self(if regular { tensor } else { tensor.to_contiguous() }))
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        let layout = self.0.layout();
+        let stride = |dimension: usize| layout.strides()[dimension].unsigned_abs();
+        Rows { numbers: &self.0.storage()[layout.start_offset()..], row: stride(1), sequence: stride(0) }
+    }
+}
