@@ -32,6 +32,8 @@ const STAGES: [(&str, &str); 3] = [
     ("image", "pixels to features"),
     ("end-to-end", "a JPEG file of 640x480 to features"),
 ];
+/// Images of the batch whose peak memory is reported.
+const MEMORY_BATCH: usize = 32;
 /// How often a process is started to time loading.
 const STARTS: usize = 3;
 
@@ -41,7 +43,7 @@ pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
     let largest = bench.batches.iter().copied().max().unwrap_or(1);
     let inputs = tempfile::tempdir()?;
     let places = Places { model: &model, inputs: inputs.path() };
-    let mut peers = places.ours(bench, largest)?;
+    let mut peers = places.ours(bench, largest.max(MEMORY_BATCH))?;
     peers.extend(places.python(bench));
     peers.extend(places.candle(bench));
 
@@ -74,7 +76,7 @@ fn measure(bench: &Bench, peers: &mut [Peer], largest: usize) {
             eprintln!("loading, round {}: {}", round + 1, peer.label);
             peer.start();
             if round == 0 {
-                peer.first(largest);
+                peer.first(MEMORY_BATCH);
             }
             peer.stop();
         }

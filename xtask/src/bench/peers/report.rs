@@ -1,15 +1,14 @@
 //! The section about the peers.
 
 use super::super::{median, milliseconds, table};
-use super::STAGES;
+use super::{MEMORY_BATCH, STAGES};
 use super::peer::{Peer, Times};
 
 /// Tables of time, of memory and of distances. Ratios are to the first of ours.
 pub(super) fn section(name: &str, peers: &[Peer], batches: &[usize], reference: &str, conditions: &str) -> String {
-    let largest = batches.iter().max().copied().unwrap_or(1);
     let tables = STAGES.map(|(stage, what)| (format!("{stage}: {what}"), times(stage, peers, batches)));
     let more = [
-        ("Loading and memory".to_string(), loading(peers, largest)),
+        ("Loading and memory".to_string(), loading(peers)),
         (format!("Distance from {reference}"), distances(peers)),
     ];
     let tables = tables.into_iter().chain(more).map(|(heading, table)| format!("\n#### {heading}\n\n{table}"));
@@ -32,14 +31,14 @@ fn cell(times: Option<&Times>, ours: Option<f64>) -> String {
     format!("{middle} ({low} to {high}){ratio}")
 }
 
-fn loading(peers: &[Peer], batch: usize) -> String {
+fn loading(peers: &[Peer]) -> String {
     let columns = [
         "version".to_string(),
         "load, s".into(),
         "start to ready, s".into(),
-        format!("first image batch of {batch}, s"),
+        format!("first image batch of {MEMORY_BATCH}, s"),
         "peak MiB, loaded".into(),
-        format!("peak MiB, image batch of {batch}"),
+        format!("peak MiB, image batch of {MEMORY_BATCH}"),
     ];
     let seconds = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
     let middle = |values: &[f64]| seconds((!values.is_empty()).then(|| median(values)));
