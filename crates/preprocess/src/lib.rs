@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cn_clip;
 mod decoding;
 mod dialect;
 mod encoding;

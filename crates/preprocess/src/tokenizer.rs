@@ -14,14 +14,16 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Tokenizer as Inner};
+use tokenizers::{AddedToken, Model as _, Tokenizer as Inner};
 
+use crate::cn_clip;
 use crate::vocabulary::{self, Vocabulary};
-use crate::{EncodeOptions, Encoding, Overlong, Padding, PreprocessError, TextBatch};
+use crate::{Dialect, EncodeOptions, Encoding, Overlong, Padding, PreprocessError, TextBatch};
 
 /// Turns Chinese text into the ids that the text tower reads. Cheap to clone; serves many threads.
 ///
-/// As in the reference, special tokens are recognised in a text too: `"[SEP]"` becomes one id.
+/// As in the reference, special tokens are recognised in a text too: `"[SEP]"` becomes one id. In the dialect of `cn_clip`
+/// ([`with_dialect`](Self::with_dialect)) they are ordinary text.
 ///
 /// ```
 /// use chinese_clip_preprocess::{EncodeOptions, Padding, Tokenizer};
@@ -39,6 +41,8 @@ pub struct Tokenizer {
     pad: u32,
     sep: u32,
     vocab_size: usize,
+    /// The pieces of words in the dialect of `cn_clip`.
+    cn_clip: Option<Arc<WordPiece>>,
 }
 
 impl Tokenizer {
@@ -116,7 +120,21 @@ impl Tokenizer {
             return Err(PreprocessError::TextNotEnclosed);
         }
         let vocab_size = inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        Ok(Self { inner: Arc::new(inner), pad, sep, vocab_size })
+        Ok(Self { inner: Arc::new(inner), pad, sep, vocab_size, cn_clip: None })
+    }
+
+    /// The tokenizer over the same vocabulary that splits texts as the given reference does; [`Dialect::Hf`] is the default.
+    pub fn with_dialect(self, dialect: Dialect) -> Result<Self, PreprocessError> {
+        let pieces = match dialect {
+            Dialect::Hf => None,
+            Dialect::CnClip => {
+                let vocabulary: Vocabulary = self.inner.get_vocab(true).into_iter().collect();
+                let pieces = WordPiece::builder().vocab(vocabulary);
+                let pieces = pieces.max_input_chars_per_word(cn_clip::WORD_CHARACTERS).build();
+                Some(Arc::new(pieces.map_err(|source| PreprocessError::TokenizerBuild { source })?))
+            }
+        };
+        Ok(Self { cn_clip: pieces, ..self })
     }
 
     /// The ids of one text.
@@ -128,8 +146,7 @@ impl Tokenizer {
         if text.len() > limits.text_bytes {
             return Err(PreprocessError::TextTooLarge { bytes: text.len(), limit: limits.text_bytes });
         }
-        let encoded = self.inner.encode_fast(text, true).map_err(|source| PreprocessError::Encode { source })?;
-        let mut ids = encoded.get_ids().to_vec();
+        let mut ids = self.ids(text).map_err(|source| PreprocessError::Encode { source })?;
         let full_length = ids.len();
         if full_length > max_length {
             if overlong == Overlong::Refuse {
@@ -139,6 +156,20 @@ impl Tokenizer {
             ids.push(self.sep);
         }
         Ok(Encoding { ids, full_length })
+    }
+
+    /// All ids of a text, `[CLS]` and `[SEP]` included.
+    fn ids(&self, text: &str) -> Result<Vec<u32>, tokenizers::Error> {
+        let Some(pieces) = &self.cn_clip else {
+            return Ok(self.inner.encode_fast(text, true)?.get_ids().to_vec());
+        };
+        let mut ids = self.inner.encode_fast("", true)?.get_ids().to_vec(); // [CLS], [SEP]
+        let sep = ids.pop();
+        for word in cn_clip::words(text) {
+            ids.extend(pieces.tokenize(&word)?.into_iter().map(|piece| piece.id));
+        }
+        ids.extend(sep);
+        Ok(ids)
     }
 
     /// The ids of many texts, in parallel, in the order given. The first text that fails is the error.

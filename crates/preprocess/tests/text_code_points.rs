@@ -1,8 +1,9 @@
-//! `a<c>b` for every Unicode scalar value c, against the table that `data/make_text_goldens.py` wrote.
+//! `a<c>b` for every Unicode scalar value c, against the tables that `data/make_text_goldens.py` and, in the dialect of `cn_clip`,
+//! `data/make_cn_clip_text_goldens.py` wrote.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use chinese_clip_preprocess::{EncodeOptions, Tokenizer};
+use chinese_clip_preprocess::{Dialect, EncodeOptions, Tokenizer};
 
 const A: u32 = 143;
 const B: u32 = 144;
@@ -57,12 +58,22 @@ impl Reference {
 
 #[test]
 fn every_code_point() {
-    let mut reference = Reference { tokenizer: Tokenizer::builtin().unwrap(), deleted: Vec::new() };
+    compare_all(Tokenizer::builtin().unwrap(), include_str!("data/text_code_points.txt"));
+}
+
+#[test]
+fn every_code_point_as_in_cn_clip() {
+    let tokenizer = Tokenizer::builtin().unwrap().with_dialect(Dialect::CnClip).unwrap();
+    compare_all(tokenizer, include_str!("data/cn_clip_code_points.txt"));
+}
+
+fn compare_all(tokenizer: Tokenizer, table: &str) {
+    let mut reference = Reference { tokenizer, deleted: Vec::new() };
     reference.deleted = reference.ids("ab");
     let mut wrong: Vec<String> = Vec::new();
     let mut seen = 0;
     let mut next = 0;
-    for line in include_str!("data/text_code_points.txt").lines() {
+    for line in table.lines() {
         let (first, rest) = line.split_once(' ').unwrap();
         let (last, class) = rest.split_once(' ').unwrap();
         let [first, last] = [first, last].map(|hex| u32::from_str_radix(hex, 16).unwrap());
@@ -70,6 +81,9 @@ fn every_code_point() {
         next = if last == 0xD7FF { 0xE000 } else { last + 1 };
         let run: Vec<char> = (first..=last).filter_map(char::from_u32).collect();
         seen += run.len();
+        if class == "unassigned" {
+            continue;
+        }
         for group in run.chunks(GROUP) {
             reference.compare(class, group, &mut wrong);
         }
