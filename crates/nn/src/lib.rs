@@ -16,6 +16,7 @@ mod linear;
 mod mlp;
 mod names;
 mod pixels;
+mod positions;
 mod prepared;
 mod recorder;
 
@@ -26,5 +27,6 @@ pub use linear::{layer_norm, linear};
 pub use mlp::Mlp;
 pub use names::rename;
 pub use pixels::PixelBatch;
+pub use positions::resize_positions;
 pub use prepared::{PreparedAttention, Rows};
 pub use recorder::{Intermediate, Recorder};

@@ -5,6 +5,7 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
+use burn::tensor::activation::softmax;
 use burn::tensor::module::{attention, linear};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor, s};
@@ -98,6 +99,18 @@ impl PreparedAttention {
         let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
         let context = merge_heads(attention(q, k, v, None, bias, options)).cast(dtype); // [B, Q, D]
         self.output.forward(context)
+    }
+
+    /// How much each token attends to each. The fused attention above does not tell; this computes the scores again.
+    ///
+    /// # Shapes
+    /// `x`: `[B, L, D]`; the result: `[B, H, L, L]`.
+    pub fn probabilities(&self, x: &Tensor<3>) -> Tensor<4> {
+        let d = x.dims()[2];
+        let [q, k] = [0, d].map(|start| split_heads(self.project(x.clone(), start, d), self.heads)); // [B, H, L, D / H]
+        let (scale, dtype) = ((q.dims()[3] as f64).sqrt(), q.dtype());
+        let scores = (q.matmul(k.transpose()) / scale).cast(DType::F32); // [B, H, L, L]
+        softmax(scores, 3).cast(dtype)
     }
 
     /// The columns `start..start + width` of the fused projection.
