@@ -189,10 +189,15 @@ A second run with the same -o goes on where the first stopped: what is in the fi
 It goes by the names as typed: a picture that changed under its name is not noticed.
 Beside FILE stands FILE.meta.json, which says what model made the vectors, and for npy FILE.rows.jsonl, which names the rows.
 
+With --features patches, FILE is a NumPy array [N, H / P, W / P, D] of f32: pictures, rows and columns of patches (of P pixels each
+way), width of the image tower. The features are as the tower gives them, not normalised, without the class token; layer N
+counts as hidden_states of transformers does. FILE.meta.json says which layer and size they are of.
+
 Examples:
   chinese-clip embed photo.jpg --text 一只猫
   chinese-clip embed photos/ --texts captions.txt -o vectors.jsonl --model OFA-Sys/chinese-clip-vit-base-patch16
-  chinese-clip embed photos/ -o vectors.parquet --model ViT-B-16")]
+  chinese-clip embed photos/ -o vectors.parquet --model ViT-B-16
+  chinese-clip embed photos/ -o patches.npy --features patches --layer 11 --image-size 384x512 --model ViT-B-16")]
 pub(crate) struct EmbedArgs {
     /// Images, and directories that are searched for images; `-` is standard input
     #[arg(value_name = "IMAGE|DIR")]
@@ -208,8 +213,26 @@ pub(crate) struct EmbedArgs {
     /// Leave the vectors as the model gives them instead of scaling them to unit length
     #[arg(long)]
     pub(crate) raw: bool,
+    /// What is written of an image
+    #[arg(long, value_enum, default_value_t = Features::Embeddings)]
+    pub(crate) features: Features,
+    /// Which hidden state patches are of: 0 is what enters the first layer, N what leaves the N-th [default: the last]
+    #[arg(long, value_name = "N")]
+    pub(crate) layer: Option<usize>,
+    /// Height and width, or one number for both, that images are resized to for patches [default: as the model prepares them]
+    #[arg(long, value_name = "HxW", value_parser = image_size)]
+    pub(crate) image_size: Option<[usize; 2]>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+}
+
+/// What is written of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Features {
+    /// One vector in the space that it shares with texts
+    Embeddings,
+    /// The features of its patches in the image tower
+    Patches,
 }
 
 /// Formats of embeddings.
@@ -342,6 +365,15 @@ pub(crate) struct BenchArgs {
     pub(crate) dtype: Option<String>,
 }
 
+/// Reads `HEIGHTxWIDTH`, or one number for both.
+fn image_size(text: &str) -> Result<[usize; 2], String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (height.parse(), width.parse()) {
+        (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok([height, width]),
+        _ => Err("write HEIGHTxWIDTH in pixels, 384x512 for example, or one number for both".into()),
+    }
+}
+
 /// Reads a time that is more than nothing.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -359,6 +391,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn image_sizes() {
+        assert_eq!((image_size("384x512"), image_size("336")), (Ok([384, 512]), Ok([336, 336])));
+        for wrong in ["", "x", "384x", "0x5", "-1x5", "3x4x5", "3 x 4", "99999999999999999999"] {
+            assert!(image_size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

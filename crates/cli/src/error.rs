@@ -31,8 +31,8 @@ pub(crate) enum CliError {
     InStdin { source: PreprocessError },
     #[error("in the picture {}", path.display())]
     Picture { path: PathBuf, source: PreprocessError },
-    #[error("the picture {} comes out as {width} x {height} pixels, and the model takes {expected} x {expected}", path.display())]
-    PictureSize { path: PathBuf, width: usize, height: usize, expected: usize },
+    #[error("the picture {} comes out as {width} x {height} pixels, and the model takes {} x {}", path.display(), expected[1], expected[0])]
+    PictureSize { path: PathBuf, width: usize, height: usize, expected: [usize; 2] },
     #[error("pictures come out in different sizes: {} as {width} x {height} pixels, the first as {first_width} x {first_height}", path.display())]
     MixedSizes { path: PathBuf, width: usize, height: usize, first_width: usize, first_height: usize },
     #[error("no pictures in {}", path.display())]
@@ -42,6 +42,13 @@ pub(crate) enum CliError {
     /// A format that must be written to a file that can be changed in place.
     #[error("{format} needs a file to write to")]
     NeedsFile { format: &'static str },
+    /// Patch features have more dimensions than the other formats hold.
+    #[error("patch features are written as npy, not as {format}")]
+    PatchesAreNpy { format: &'static str },
+    #[error("a text has no patches")]
+    PatchesOfTexts,
+    #[error("{option} says which patch features are wanted, and embeddings are asked for")]
+    NotPatches { option: &'static str },
     /// An output that is there and that `embed` did not write.
     #[error("{} exists, and {} does not: its vectors are of unknown origin", path.display(), sidecar.display())]
     Foreign { path: PathBuf, sidecar: PathBuf },
@@ -105,6 +112,9 @@ impl CliError {
             Self::NoPictures { .. } => {
                 "pictures are found by their extension: jpg, png, gif, webp, bmp, tiff, …; a file that is named itself may have any name"
             }
+            Self::PatchesAreNpy { .. } => "choose a name that ends in .npy, or `--format npy`",
+            Self::PatchesOfTexts => "leave out `--text` and `--texts`, or `--features patches`",
+            Self::NotPatches { .. } => "add `--features patches`",
             Self::NeedsFile { .. } => "name it with `-o FILE`",
             Self::Foreign { .. } => "choose another name with `-o`, or move the file away",
             Self::Differs { .. } => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use chinese_clip::preprocess::Pixels;
-use chinese_clip::{Budget, ChineseClip, Embeddings, ImageProcessor, Limits};
+use chinese_clip::{Budget, ChineseClip, Embeddings, ImageProcessor, Limits, Patches};
 use rayon::prelude::*;
 
 use crate::error::CliError;
@@ -56,8 +56,44 @@ fn prepare(path: &Path, processor: &ImageProcessor, limits: &Limits) -> Result<P
 }
 
 /// Pictures of a batch: as many as the library takes at once.
-pub(crate) fn batch_size(image_size: usize) -> usize {
-    (Budget::default().pixels / (image_size * image_size).max(1)).max(1)
+pub(crate) fn batch_size([height, width]: [usize; 2]) -> usize {
+    (Budget::default().pixels / (height * width).max(1)).max(1)
+}
+
+/// What a picture becomes: one row of numbers.
+pub(crate) enum Wanted<'a> {
+    /// Its feature in the shared space.
+    Embeddings(&'a ChineseClip),
+    /// The features of all its patches.
+    Patches(Box<Patches<'a>>),
+}
+
+impl Wanted<'_> {
+    fn processor(&self) -> &ImageProcessor {
+        match self {
+            Self::Embeddings(clip) => clip.image_processor(),
+            Self::Patches(patches) => patches.processor(),
+        }
+    }
+
+    /// Height and width of a prepared picture.
+    fn size(&self) -> [usize; 2] {
+        match self {
+            Self::Embeddings(clip) => [clip.config().vision_config.image_size; 2],
+            Self::Patches(patches) => patches.image_size(),
+        }
+    }
+
+    /// The rows of a batch that is not empty.
+    fn rows(&self, pixels: Pixels) -> Result<Embeddings, CliError> {
+        Ok(match self {
+            Self::Embeddings(clip) => clip.pixel_features(pixels)?,
+            Self::Patches(patches) => {
+                let features = patches.of_pixels(pixels)?;
+                Embeddings::new(features.values, features.shape[1..].iter().product())
+            }
+        })
+    }
 }
 
 /// The features of pictures, not normalised, for those that have any; `failed` gets the others.
@@ -71,17 +107,17 @@ pub(crate) struct Features {
 
 /// Runs the image tower over pictures, batch by batch, in order, until `sink` gives `false` or an error.
 pub(crate) fn for_each_features(
-    clip: &ChineseClip,
+    wanted: &Wanted<'_>,
     limits: &Limits,
     paths: &[PathBuf],
     mut failed: impl FnMut(&CliError),
     mut sink: impl FnMut(Features) -> Result<bool, CliError>,
 ) -> Result<(), CliError> {
-    let size = clip.config().vision_config.image_size;
-    for_each_batch(paths, clip.image_processor(), limits, batch_size(size), |batch| {
+    let [height, width] = wanted.size();
+    for_each_batch(paths, wanted.processor(), limits, batch_size([height, width]), |batch| {
         let (mut indices, mut data, end) = (Vec::new(), Vec::new(), batch.indices.end);
         for (index, pixels) in batch.indices.zip(batch.pixels) {
-            match pixels.and_then(|pixels| fits(pixels, size, &paths[index])) {
+            match pixels.and_then(|pixels| fits(pixels, [height, width], &paths[index])) {
                 Ok(pixels) => {
                     indices.push(index);
                     data.extend_from_slice(&pixels.data);
@@ -89,19 +125,16 @@ pub(crate) fn for_each_features(
                 Err(error) => failed(&error),
             }
         }
-        let shape = [indices.len(), 3, size, size];
-        let embeddings = if indices.is_empty() {
-            Embeddings::new(Vec::new(), clip.config().projection_dim)
-        } else {
-            clip.pixel_features(Pixels { data, shape })?
-        };
+        let shape = [indices.len(), 3, height, width];
+        let embeddings =
+            if indices.is_empty() { Embeddings::new(Vec::new(), 0) } else { wanted.rows(Pixels { data, shape })? };
         sink(Features { indices, end, embeddings })
     })
 }
 
-fn fits(pixels: Pixels, expected: usize, path: &Path) -> Result<Pixels, CliError> {
+fn fits(pixels: Pixels, expected: [usize; 2], path: &Path) -> Result<Pixels, CliError> {
     let [_, _, height, width] = pixels.shape;
-    if (height, width) == (expected, expected) {
+    if [height, width] == expected {
         Ok(pixels)
     } else {
         Err(CliError::PictureSize { path: path.into(), width, height, expected })

@@ -81,6 +81,12 @@ pub enum Error {
         /// Width of the second.
         right: usize,
     },
+    /// Something that a ViT alone has was asked of a ResNet.
+    #[error("a ResNet has no {what}")]
+    ResNet {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The model computed infinity or not-a-number, or a vector of zeros, which has no direction.
     #[error("{what} is not finite, or is zero where a direction is needed")]
     NotFinite {
@@ -113,6 +119,7 @@ impl Error {
                 Some("if its memory is full, use smaller batches, a smaller dtype or another device".into())
             }
             Self::NotFinite { .. } => Some("the weights overflow in this dtype or are damaged; try --dtype f32".into()),
+            Self::ResNet { .. } => Some("choose a model with a ViT, ViT-B-16 for example".into()),
             Self::Template { .. } => Some("write the label's place as `{}`: 一张{}的图片".into()),
             _ => None,
         }

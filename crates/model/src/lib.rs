@@ -26,9 +26,12 @@ mod embeddings;
 mod error;
 mod image;
 mod load;
+mod masking;
 mod model;
+mod patches;
 mod pipeline;
 mod prompts;
+mod vision;
 
 pub use burn::tensor::{DType, Device, Tensor, TensorData};
 pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
@@ -39,7 +42,7 @@ pub use chinese_clip_preprocess::{
 };
 pub use chinese_clip_text_bert::{PreparedTextModel, TextError, TextModel, TokenBatch};
 pub use chinese_clip_vision_resnet::{PreparedResNetModel, ResNetModel};
-pub use chinese_clip_vision_vit::{PreparedVisionModel, VisionModel, VisionOutput};
+pub use chinese_clip_vision_vit::{Keep, KeptPatches, PreparedVisionModel, VisionModel, VisionOutput, VisionStates};
 
 pub use batching::Budget;
 pub use demo::DEMO;
@@ -48,8 +51,10 @@ pub use embeddings::{Embeddings, Similarity};
 pub use error::Error;
 pub use image::ImageTower;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
+pub use patches::{PatchFeatures, PatchOptions, Patches};
 pub use pipeline::{ChineseClip, LoadOptions, open, tokenizer};
 pub use prompts::{DEFAULT_TEMPLATES, Templates};
+pub use vision::{ChineseClipVisionModel, VisionOptions};
 
 /// The guides' examples run as tests.
 #[cfg(doctest)]

@@ -24,6 +24,18 @@ pub(crate) fn load<M: Module>(
     dtype: DType,
     device: &Device,
 ) -> Result<M, Error> {
+    load_part(module, weights, "", names_of, dtype, device)
+}
+
+/// The same of one part of a model: tensors whose names do not begin with `part` are left alone.
+pub(crate) fn load_part<M: Module>(
+    module: M,
+    weights: &Weights,
+    part: &str,
+    names_of: fn(&str) -> Vec<String>,
+    dtype: DType,
+    device: &Device,
+) -> Result<M, Error> {
     check_dtype(dtype, device)?;
     let mut loader = Loader {
         weights,
@@ -43,8 +55,8 @@ pub(crate) fn load<M: Module>(
     let (mut missing, mut misshapen) = (loader.missing, loader.misshapen);
     missing.sort();
     misshapen.sort_by(|a, b| a.tensor.cmp(&b.tensor));
-    let unexpected: Vec<String> =
-        weights.names().filter(|name| !loader.used.contains(*name)).map(str::to_string).collect();
+    let unused = |name: &&str| name.starts_with(part) && !loader.used.contains(*name);
+    let unexpected: Vec<String> = weights.names().filter(unused).map(str::to_string).collect();
     if missing.is_empty() && misshapen.is_empty() && unexpected.is_empty() {
         Ok(module)
     } else {

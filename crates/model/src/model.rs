@@ -25,9 +25,9 @@ use crate::{Error, ImageTower, load};
 #[derive(Module, Debug)]
 pub struct ChineseClipModel {
     text_model: TextModel,
-    vision_model: ImageTower,
+    pub(crate) vision_model: ImageTower,
     text_projection: Linear,
-    visual_projection: Option<Linear>,
+    pub(crate) visual_projection: Option<Linear>,
     logit_scale: Param<Tensor<1>>,
 }
 
@@ -114,7 +114,7 @@ fn visual_projection(config: &ChineseClipConfig, device: &Device) -> Option<Line
     vision.resnet_layers.is_none().then(|| projection(vision.hidden_size, config, device))
 }
 
-fn projected(projection: Option<&Linear>, pooled: Tensor<2>) -> Tensor<2> {
+pub(crate) fn projected(projection: Option<&Linear>, pooled: Tensor<2>) -> Tensor<2> {
     match projection {
         Some(projection) => projection.forward(pooled), // [I, E]
         None => pooled,
@@ -145,9 +145,9 @@ fn checkpoint_names(path: &str) -> Vec<String> {
 #[derive(Module, Debug)]
 pub struct PreparedModel {
     text_model: PreparedTextModel,
-    vision_model: PreparedImageTower,
+    pub(crate) vision_model: PreparedImageTower,
     text_projection: Linear,
-    visual_projection: Option<Linear>,
+    pub(crate) visual_projection: Option<Linear>,
     logit_scale: Param<Tensor<1>>,
 }
 

@@ -42,11 +42,11 @@ pub struct ChineseClip {
     tokenizer: Tokenizer,
     images: ImageProcessor,
     encode: EncodeOptions,
-    model: PreparedModel,
+    pub(crate) model: PreparedModel,
     scale: f64,
     device: Device,
     dtype: DType,
-    budget: Budget,
+    pub(crate) budget: Budget,
 }
 
 impl ChineseClip {
@@ -276,7 +276,7 @@ pub fn tokenizer(checkpoint: &Checkpoint, limits: &Limits) -> Result<Tokenizer, 
 }
 
 /// The values, in f32, of a tensor that `work` computes on `device`.
-fn host<const D: usize>(device: &Device, work: impl FnOnce() -> Tensor<D>) -> Result<Vec<f32>, Error> {
+pub(crate) fn host<const D: usize>(device: &Device, work: impl FnOnce() -> Tensor<D>) -> Result<Vec<f32>, Error> {
     let failed = |reason: String| Error::Backend { device: label(device), reason };
     let data =
         guarded(device, || work().cast(DType::F32).try_into_data())?.map_err(|error| failed(error.to_string()))?;

@@ -1,11 +1,13 @@
 //! The input of an image tower of either kind: a batch of pixels, checked once.
+//!
+//! Shapes: B pictures, S the model's `image_size`, H rows, W columns.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::VisionConfig;
 
 use crate::VisionError;
 
-/// Normalised pixels of B pictures, on a device. A tower cannot fail on it.
+/// Normalised pixels of B pictures of one size, on a device. A tower cannot fail on it.
 #[derive(Debug, Clone)]
 pub struct PixelBatch {
     pixels: Tensor<4>,
@@ -19,30 +21,53 @@ impl PixelBatch {
         config: &VisionConfig,
         device: &Device,
     ) -> Result<Self, VisionError> {
-        let [batch, channels, height, width] = shape;
-        let (expected, found) = (shape.iter().product(), pixels.len());
-        if found != expected {
-            return Err(VisionError::Length { found, shape, expected });
-        }
-        if batch == 0 {
-            return Err(VisionError::Empty);
-        }
+        let [_, channels, height, width] = shape;
+        check_length(&pixels, shape)?;
         let expected = config.image_size;
         if [channels, height, width] != [config.num_channels, expected, expected] {
             return Err(VisionError::Size { height, width, channels, expected });
         }
-        Ok(Self { pixels: Tensor::from_data(TensorData::new(pixels, shape), (device, DType::F32)) })
+        Ok(Self::checked(pixels, shape, device))
     }
 
-    /// The pixels in `dtype`, `[B, 3, S, S]`.
+    /// A batch of any height and width from one patch on, `shape = [B, 3, H, W]`: the reference's
+    /// `interpolate_pos_encoding=True`. On it a tower stretches its positions to the patches that there are.
+    pub fn any_size(
+        pixels: Vec<f32>,
+        shape: [usize; 4],
+        config: &VisionConfig,
+        device: &Device,
+    ) -> Result<Self, VisionError> {
+        let [_, channels, height, width] = shape;
+        check_length(&pixels, shape)?;
+        let patch = config.patch_size;
+        if channels != config.num_channels || height < patch || width < patch {
+            return Err(VisionError::NoPatch { height, width, channels, patch });
+        }
+        Ok(Self::checked(pixels, shape, device))
+    }
+
+    fn checked(pixels: Vec<f32>, shape: [usize; 4], device: &Device) -> Self {
+        Self { pixels: Tensor::from_data(TensorData::new(pixels, shape), (device, DType::F32)) }
+    }
+
+    /// The pixels in `dtype`, `[B, 3, H, W]`.
     pub fn pixels(&self, dtype: DType) -> Tensor<4> {
         self.pixels.clone().cast(dtype)
     }
 
-    /// `[B, 3, S, S]`.
+    /// `[B, 3, H, W]`.
     pub fn shape(&self) -> [usize; 4] {
         self.pixels.dims()
     }
+}
+
+fn check_length(pixels: &[f32], shape: [usize; 4]) -> Result<(), VisionError> {
+    let (expected, found) = (shape.iter().product(), pixels.len());
+    if found != expected {
+        return Err(VisionError::Length { found, shape, expected });
+    }
+    if shape[0] == 0 { Err(VisionError::Empty) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -61,6 +86,25 @@ mod tests {
             let batch = PixelBatch::new(vec![0.0; elements], shape, &config, &Device::flex());
             let message = batch.unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn any_size_needs_one_patch() {
+        let config = VisionConfig { image_size: 4, patch_size: 2, ..VisionConfig::default() };
+        let batch = |elements, shape| PixelBatch::any_size(vec![0.0; elements], shape, &config, &Device::flex());
+        for shape in [[1, 3, 2, 2], [2, 3, 2, 7], [1, 3, 4, 4]] {
+            assert_eq!(batch(shape.iter().product(), shape).unwrap().shape(), shape);
+        }
+        for (elements, shape, part) in [
+            (11, [1, 3, 2, 2], "11 elements"),
+            (0, [0, 3, 2, 2], "no picture"),
+            (9, [1, 3, 1, 3], "input image size (1x3, 3 channels) has no patch of the model (2x2"),
+            (9, [1, 3, 3, 1], "(3x1, 3 channels)"),
+            (4, [1, 1, 2, 2], "1 channels"),
+        ] {
+            let error = batch(elements, shape).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
         }
     }
 }

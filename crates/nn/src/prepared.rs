@@ -4,6 +4,7 @@
 //! Shapes: B batch, L tokens, Q query tokens (L or 1), D width, H heads.
 
 use burn::module::Module;
+use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor, s};
@@ -43,7 +44,7 @@ pub struct PreparedAttention {
 impl From<Attention> for PreparedAttention {
     fn from(canonical: Attention) -> Self {
         let Attention { query, key, value, output, heads } = canonical;
-        let qkv = PreparedLinear::beside([query, key, value].map(PreparedLinear::from).to_vec()); // [D, 3 D]
+        let qkv = PreparedLinear::beside(&[query, key, value].map(PreparedLinear::from)); // [D, 3 D]
         Self { qkv, output: output.into(), heads }
     }
 }
@@ -101,6 +102,19 @@ impl PreparedAttention {
         });
         let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads);
         context.unwrap_or_else(|| attend(q, k, v, bias, self.heads)) // [B, Q, D]
+    }
+
+    /// How much each token attends to each. The fused attention above does not tell; this computes the scores again.
+    ///
+    /// # Shapes
+    /// `x`: `[B, L, D]`; the result: `[B, H, L, L]`.
+    pub fn probabilities(&self, x: &Tensor<3>) -> Tensor<4> {
+        let d = x.dims()[2];
+        let columns = |start| self.qkv.forward_columns(x.clone(), start..start + d);
+        let [q, k] = [0, d].map(|start| split_heads(columns(start), self.heads)); // [B, H, L, D / H]
+        let (scale, dtype) = ((q.dims()[3] as f64).sqrt(), q.dtype());
+        let scores = (q.matmul(k.transpose()) / scale).cast(DType::F32); // [B, H, L, L]
+        softmax(scores, 3).cast(dtype)
     }
 }
 

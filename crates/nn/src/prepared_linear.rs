@@ -31,7 +31,7 @@ impl PreparedLinear {
     }
 
     /// Layers side by side: one product for all of them.
-    pub fn beside(layers: Vec<Self>) -> Self {
+    pub fn beside(layers: &[Self]) -> Self {
         let weights = layers.iter().map(|layer| layer.weight.val()).collect();
         let biases = layers.iter().map(|layer| layer.bias.val()).collect();
         Self {

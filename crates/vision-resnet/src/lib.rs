@@ -6,7 +6,7 @@
 //!
 //! [`ResNetModel`] has the checkpoint's parameters and shows every intermediate; [`PreparedResNetModel`] is made from it for
 //! inference, its batch norms folded into the convolutions. Both take a [`PixelBatch`](chinese_clip_nn::PixelBatch), which was
-//! checked once; after that nothing can fail.
+//! checked once; after that nothing can fail. As a backbone, both give the feature map of each stage.
 //!
 //! Shapes: B batch, S image edge in pixels, C channels, G = S / 32, T = G * G + 1 tokens, W = 32 times the width of the stem,
 //! E width of the shared space.

@@ -2,7 +2,7 @@
 //!
 //! Follows `ModifiedResNet` of cn_clip 1.6.0.
 //!
-//! Shapes: B batch, E width of the shared space.
+//! Shapes: B batch, H rows and W columns of pixels, C channels, E width of the shared space.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -67,6 +67,14 @@ impl ResNetModel {
             let x = self.trunk.forward(batch.pixels(self.trunk.dtype()), recorder); // [B, W, G, G]
             recorder.scope("pool", |recorder| self.attnpool.forward(x, recorder)) // [B, E]
         })
+    }
+
+    /// The feature map of each stage, `layer1` to `layer4`, for pictures of any size.
+    ///
+    /// # Shapes
+    /// The first: `[B, C, H / 4, W / 4]`; each next one has twice the channels and half the rows and columns.
+    pub fn feature_maps(&self, batch: &PixelBatch) -> Vec<Tensor<4>> {
+        self.trunk.feature_maps(batch.pixels(self.trunk.dtype()))
     }
 
     /// The inference form.

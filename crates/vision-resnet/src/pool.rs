@@ -2,13 +2,16 @@
 //!
 //! Follows `AttentionPool2d` of cn_clip 1.6.0.
 //!
-//! Shapes: B batch, G edge of the feature map, T = G * G + 1 tokens, W width, E width of the shared space.
+//! differs: the reference takes pictures of one size. Here positions are stretched to those of another, as the ViT's are.
+//!
+//! Shapes: B batch, N rows and M columns of the feature map (of pictures of the model's size N = M = G), T = N * M + 1 tokens,
+//! W width, E width of the shared space.
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{Attention, PreparedAttention, Recorder, Rows};
+use chinese_clip_nn::{Attention, PreparedAttention, Recorder, Rows, resize_positions};
 
 /// Attention over cells with positions, in either form of the attention.
 #[derive(Module, Debug)]
@@ -21,11 +24,12 @@ impl<A: Module> AttentionPool<A> {
     /// The mean of the cells and the cells, with positions.
     ///
     /// # Shapes
-    /// `x`: `[B, W, G, G]`; the result: `[B, T, W]`.
+    /// `x`: `[B, W, N, M]`; the result: `[B, T, W]`.
     fn tokens(&self, x: Tensor<4>) -> Tensor<3> {
-        let cells = x.flatten::<3>(2, 3).swap_dims(1, 2); // [B, G * G, W]
+        let [_, _, rows, columns] = x.dims();
+        let cells = x.flatten::<3>(2, 3).swap_dims(1, 2); // [B, N * M, W]
         let tokens = Tensor::cat(vec![cells.clone().mean_dim(1), cells], 1); // [B, T, W]
-        tokens + self.positional_embedding.val().unsqueeze()
+        tokens + resize_positions(self.positional_embedding.val(), [rows, columns]).unsqueeze()
     }
 }
 
@@ -42,7 +46,7 @@ impl AttentionPool<Attention> {
     }
 
     /// # Shapes
-    /// `x`: `[B, W, G, G]`; the result: `[B, E]`.
+    /// `x`: `[B, W, N, M]`; the result: `[B, E]`.
     pub(crate) fn forward(&self, x: Tensor<4>, recorder: &mut Recorder) -> Tensor<2> {
         let tokens = recorder.record("tokens", self.tokens(x)); // [B, T, W]
         let output = self.attention.forward(tokens, None, recorder); // [B, T, E]
@@ -60,7 +64,7 @@ impl AttentionPool<PreparedAttention> {
     /// As in the canonical form, but there is no query except that of the mean.
     ///
     /// # Shapes
-    /// `x`: `[B, W, G, G]`; the result: `[B, E]`.
+    /// `x`: `[B, W, N, M]`; the result: `[B, E]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<2> {
         self.attention.forward(self.tokens(x), None, Rows::Class).squeeze_dim(1) // [B, E]
     }

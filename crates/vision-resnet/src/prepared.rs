@@ -36,6 +36,14 @@ impl PreparedResNetModel {
         let x = self.trunk.forward(batch.pixels(self.trunk.dtype()), &mut Recorder::off()); // [B, W, G, G]
         self.attnpool.forward(x)
     }
+
+    /// The feature map of each stage, `layer1` to `layer4`, for pictures of any size.
+    ///
+    /// # Shapes
+    /// The first: `[B, C, H / 4, W / 4]`; each next one has twice the channels and half the rows and columns.
+    pub fn feature_maps(&self, batch: &PixelBatch) -> Vec<Tensor<4>> {
+        self.trunk.feature_maps(batch.pixels(self.trunk.dtype()))
+    }
 }
 
 /// `scale * (conv(x) - mean) + beta` as one convolution with a bias, computed in f32.

@@ -3,7 +3,7 @@
 //!
 //! Follows `ModifiedResNet` and `Bottleneck` of cn_clip 1.6.0.
 //!
-//! Shapes: B batch, S image edge in pixels, C channels.
+//! Shapes: B batch, H rows and W columns of pixels or cells, C channels.
 
 use burn::module::Module;
 use burn::tensor::activation::relu;
@@ -28,19 +28,32 @@ pub(crate) struct Trunk<C: Module> {
 }
 
 impl<C: Convolution> Trunk<C> {
-    /// # Shapes
-    /// `pixels`: `[B, 3, S, S]`; the result: `[B, W, G, G]`.
+    /// The last feature map, `[B, C, H / 32, W / 32]`.
     pub(crate) fn forward(&self, pixels: Tensor<4>, recorder: &mut Recorder) -> Tensor<4> {
-        let x = recorder.record("stem.norm1", self.conv1.forward(pixels)); // [B, C / 2, S / 2, S / 2]
-        let x = recorder.record("stem.norm2", self.conv2.forward(relu(x)));
-        let x = recorder.record("stem.norm3", self.conv3.forward(relu(x))); // [B, C, S / 2, S / 2]
-        let mut x = recorder.record("stem.output", shrink(relu(x), 2)); // [B, C, S / 4, S / 4]
+        let x = self.stem(pixels, recorder);
+        self.layers.iter().zip(1..).fold(x, |x, (layer, n)| stage(layer, n, x, recorder))
+    }
+
+    /// The feature map of each stage: `[B, C, H / 4, W / 4]` down to `[B, 8 * C, H / 32, W / 32]`, odd edges rounded as convolutions
+    /// and pools do.
+    pub(crate) fn feature_maps(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut recorder = Recorder::off();
+        let mut x = self.stem(pixels, &mut recorder);
+        let mut maps = Vec::with_capacity(self.layers.len());
         for (layer, n) in self.layers.iter().zip(1..) {
-            for (m, block) in layer.iter().enumerate() {
-                x = recorder.scope(format_args!("layer.{n}.{m}"), |recorder| block.forward(x, recorder));
-            }
+            x = stage(layer, n, x, &mut recorder);
+            maps.push(x.clone());
         }
-        x // [B, W, G, G]
+        maps
+    }
+
+    /// # Shapes
+    /// `pixels`: `[B, 3, H, W]`; the result: `[B, C, H / 4, W / 4]`.
+    fn stem(&self, pixels: Tensor<4>, recorder: &mut Recorder) -> Tensor<4> {
+        let x = recorder.record("stem.norm1", self.conv1.forward(pixels)); // [B, C / 2, H / 2, W / 2]
+        let x = recorder.record("stem.norm2", self.conv2.forward(relu(x)));
+        let x = recorder.record("stem.norm3", self.conv3.forward(relu(x))); // [B, C, H / 2, W / 2]
+        recorder.record("stem.output", shrink(relu(x), 2)) // [B, C, H / 4, W / 4]
     }
 
     pub(crate) fn dtype(&self) -> DType {
@@ -61,6 +74,13 @@ impl<C: Convolution> Trunk<C> {
     }
 }
 
+/// Stage `n`, counted from 1: one block after another.
+fn stage<C: Convolution>(blocks: &[Bottleneck<C>], n: usize, x: Tensor<4>, recorder: &mut Recorder) -> Tensor<4> {
+    let numbered = blocks.iter().enumerate();
+    numbered
+        .fold(x, |x, (m, block)| recorder.scope(format_args!("layer.{n}.{m}"), |recorder| block.forward(x, recorder)))
+}
+
 /// Three convolutions beside a shortcut. A stride is an average pool after the second one, and first in the shortcut.
 #[derive(Module, Debug)]
 pub(crate) struct Bottleneck<C: Module> {
@@ -74,7 +94,7 @@ pub(crate) struct Bottleneck<C: Module> {
 
 impl<C: Convolution> Bottleneck<C> {
     /// # Shapes
-    /// `x`: `[B, C, H, H]`; the result: `[B, C', H / stride, H / stride]`.
+    /// `x`: `[B, C, H, W]`; the result: `[B, C', H / stride, W / stride]`.
     fn forward(&self, x: Tensor<4>, recorder: &mut Recorder) -> Tensor<4> {
         let out = recorder.record("norm1", self.conv1.forward(x.clone()));
         let out = recorder.record("norm2", self.conv2.forward(relu(out)));

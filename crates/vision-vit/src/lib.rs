@@ -5,15 +5,22 @@
 //!
 //! [`VisionModel`] has the checkpoint's parameters and shows every intermediate; [`PreparedVisionModel`] is made from it
 //! for inference. Both take a [`PixelBatch`](chinese_clip_nn::PixelBatch), which was checked once; after that nothing can fail.
+//! A batch of [any size](chinese_clip_nn::PixelBatch::any_size) has the positions stretched to its patches.
 //!
-//! Shapes: B batch, S image edge in pixels, P patch edge, G = S / P, T = G * G + 1 tokens, W width.
+//! As a backbone, both give [`VisionStates`] and the features of patches; [`KeptPatches`] leaves some out.
+//!
+//! Shapes: B batch, P patch edge in pixels, N = H / P rows and M = W / P columns of patches, T = N * M + 1 tokens, W width.
 
 #![forbid(unsafe_code)]
 
+mod masking;
 mod model;
 mod names;
 mod prepared;
+mod states;
 
+pub use masking::KeptPatches;
 pub use model::{VisionModel, VisionOutput};
 pub use names::checkpoint_name;
 pub use prepared::PreparedVisionModel;
+pub use states::{Keep, VisionStates};

@@ -2,14 +2,17 @@
 //!
 //! Follows `ChineseCLIPVisionModel` of transformers 4.51.3.
 //!
-//! Shapes: B batch, S image edge in pixels, P patch edge, G = S / P, T = G * G + 1 tokens, W width.
+//! Shapes: B batch, P patch edge in pixels, N = H / P rows and M = W / P columns of patches (of pictures of the model's size
+//! N = M = G), T = N * M + 1 tokens, W width.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, PaddingConfig2d};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{Attention, Mlp, PixelBatch, Recorder, Rows, layer_norm};
+use chinese_clip_nn::{Attention, Mlp, PixelBatch, Recorder, Rows, layer_norm, resize_positions};
 
 use crate::PreparedVisionModel;
 
@@ -47,14 +50,25 @@ impl VisionModel {
     pub fn forward(&self, batch: &PixelBatch, recorder: &mut Recorder) -> VisionOutput {
         recorder.scope("vision", |recorder| {
             let x = recorder.record("embeddings", self.embeddings.forward(batch)); // [B, T, W]
-            let x = recorder.record("pre_layernorm", self.pre_layernorm.forward(x));
-            let last_hidden_state = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
+            self.encode(x, recorder)
+        })
+    }
+
+    /// What follows the embeddings, of all tokens or of some.
+    pub(crate) fn encode(&self, x: Tensor<3>, recorder: &mut Recorder) -> VisionOutput {
+        let x = recorder.record("pre_layernorm", self.pre_layernorm.forward(x)); // [B, T, W]
+        let last_hidden_state =
+            self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
                 recorder.scope(format_args!("layer.{i}"), |recorder| layer.forward(x, recorder))
             });
-            let class = Rows::Class.of(last_hidden_state.clone()).squeeze_dim(1); // [B, W]
-            let pooler_output = recorder.record("pooled", self.post_layernorm.forward(class));
-            VisionOutput { last_hidden_state, pooler_output }
-        })
+        let pooler_output = recorder.record("pooled", self.pool(last_hidden_state.clone()));
+        VisionOutput { last_hidden_state, pooler_output }
+    }
+
+    /// # Shapes
+    /// `x`: `[B, T, W]`; the result: `[B, W]`.
+    pub(crate) fn pool(&self, x: Tensor<3>) -> Tensor<2> {
+        self.post_layernorm.forward(Rows::Class.of(x).squeeze_dim(1)) // [B, W]
     }
 
     /// The inference form.
@@ -94,18 +108,28 @@ impl Embeddings {
         }
     }
 
-    fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
-        let pixels = batch.pixels(self.patch_embedding.weight.dtype());
-        let patches = self.patch_embedding.forward(pixels); // [B, W, G, G]
-        let patches = patches.flatten::<3>(2, 3).swap_dims(1, 2); // [B, G * G, W]
-        with_class_token(&self.class_embedding, patches) + self.position_embedding.weight.val().unsqueeze()
+    pub(crate) fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
+        let kernel = self.patch_embedding.weight.val();
+        let dtype = kernel.dtype();
+        let pixels = batch.pixels(dtype).cast(DType::F32); // not every backend sums half numbers in f32
+        let options = ConvOptions::new(self.patch_embedding.stride, [0, 0], [1, 1], 1);
+        let patches = conv2d(pixels, kernel.cast(DType::F32), None, options).cast(dtype); // [B, W, N, M]
+        let patches = patches.flatten::<3>(2, 3).swap_dims(1, 2); // [B, N * M, W]
+        let positions = resize_positions(self.position_embedding.weight.val(), self.grid(batch)); // [T, W]
+        with_class_token(&self.class_embedding, patches) + positions.unsqueeze()
+    }
+
+    /// Rows and columns of patches; a remainder of the picture is dropped.
+    pub(crate) fn grid(&self, batch: &PixelBatch) -> [usize; 2] {
+        let ([_, _, height, width], [rows, columns]) = (batch.shape(), self.patch_embedding.kernel_size);
+        [height / rows, width / columns]
     }
 }
 
 /// Puts the class token in front.
 ///
 /// # Shapes
-/// `class`: `[W]`; `patches`: `[B, G * G, W]`; the result: `[B, T, W]`.
+/// `class`: `[W]`; `patches`: `[B, N * M, W]`; the result: `[B, T, W]`.
 pub(crate) fn with_class_token(class: &Param<Tensor<1>>, patches: Tensor<3>) -> Tensor<3> {
     let [b, _, w] = patches.dims();
     let class = class.val().reshape([1, 1, w]).expand([b, 1, w]);
@@ -133,7 +157,7 @@ impl Layer {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, recorder: &mut Recorder) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, recorder: &mut Recorder) -> Tensor<3> {
         let attention = self.attention.forward(self.layer_norm1.forward(x.clone()), None, recorder);
         let x = recorder.record("attention.residual", x + attention); // [B, T, W]
         let mlp = self.mlp.forward(self.layer_norm2.forward(x.clone()), recorder);

@@ -1,14 +1,14 @@
 //! The ViT tower, prepared for inference: patches by one matrix product, fused projections, and in the last layer no
 //! work but that of the class token.
 //!
-//! Shapes: B batch, S image edge in pixels, P patch edge, G = S / P, T = G * G + 1 tokens, Q wanted tokens (T or 1),
-//! W width.
+//! Shapes: B batch, P patch edge in pixels, N = H / P rows and M = W / P columns of patches, T = N * M + 1 tokens, Q wanted
+//! tokens (T or 1), W width.
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{PixelBatch, PreparedAttention, PreparedMlp, Rows, layer_norm, linear};
+use chinese_clip_nn::{PixelBatch, PreparedAttention, PreparedMlp, Rows, layer_norm, linear, resize_positions};
 
 use crate::VisionModel;
 use crate::model::{Embeddings, Layer, with_class_token};
@@ -16,9 +16,9 @@ use crate::model::{Embeddings, Layer, with_class_token};
 /// The image tower for inference; made by [`VisionModel::prepare`], or loaded as it is.
 #[derive(Module, Debug)]
 pub struct PreparedVisionModel {
-    embeddings: PreparedEmbeddings,
-    pre_layernorm: LayerNorm,
-    layers: Vec<PreparedLayer>,
+    pub(crate) embeddings: PreparedEmbeddings,
+    pub(crate) pre_layernorm: LayerNorm,
+    pub(crate) layers: Vec<PreparedLayer>,
     post_layernorm: LayerNorm,
 }
 
@@ -56,19 +56,33 @@ impl PreparedVisionModel {
     /// # Shapes
     /// The result: `[B, W]`.
     pub fn forward(&self, batch: &PixelBatch) -> Tensor<2> {
-        let x = self.pre_layernorm.forward(self.embeddings.forward(batch)); // [B, T, W]
+        self.encode(self.embeddings.forward(batch))
+    }
+
+    /// What follows the embeddings, of all tokens or of some.
+    ///
+    /// # Shapes
+    /// `x`: `[B, T, W]`; the result: `[B, W]`.
+    pub(crate) fn encode(&self, x: Tensor<3>) -> Tensor<2> {
+        let x = self.pre_layernorm.forward(x);
         let last = self.layers.len().saturating_sub(1);
         let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
             let rows = if i == last { Rows::Class } else { Rows::All };
             layer.forward(x, rows)
         });
+        self.pool(x)
+    }
+
+    /// # Shapes
+    /// `x`: `[B, Q, W]`; the result: `[B, W]`.
+    pub(crate) fn pool(&self, x: Tensor<3>) -> Tensor<2> {
         self.post_layernorm.forward(Rows::Class.of(x).squeeze_dim(1)) // [B, W]
     }
 }
 
 /// As in [`VisionModel`], but the patch convolution, whose stride is its kernel, is a matrix.
 #[derive(Module, Debug)]
-struct PreparedEmbeddings {
+pub(crate) struct PreparedEmbeddings {
     class_embedding: Param<Tensor<1>>,
     patch_embedding: Linear,
     position_embedding: Embedding,
@@ -97,22 +111,28 @@ impl PreparedEmbeddings {
         Self { class_embedding, patch_embedding, position_embedding, patch_size }
     }
 
-    fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
+    pub(crate) fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
         let p = self.patch_size;
-        let [b, c, size, _] = batch.shape();
-        let (g, side) = (size / p, size / p * p);
+        let ([b, c, ..], [n, m]) = (batch.shape(), self.grid(batch));
         let pixels = batch.pixels(self.patch_embedding.weight.dtype());
-        let pixels = pixels.slice(s![.., .., 0..side, 0..side]).reshape([b, c, g, p, g, p]);
-        let patches = pixels.permute([0, 2, 4, 1, 3, 5]).reshape([b, g * g, c * p * p]); // [B, G * G, 3 * P * P]
-        let patches = self.patch_embedding.forward(patches); // [B, G * G, W]
-        with_class_token(&self.class_embedding, patches) + self.position_embedding.weight.val().unsqueeze()
+        let pixels = pixels.slice(s![.., .., 0..n * p, 0..m * p]).reshape([b, c, n, p, m, p]);
+        let patches = pixels.permute([0, 2, 4, 1, 3, 5]).reshape([b, n * m, c * p * p]); // [B, N * M, 3 * P * P]
+        let patches = self.patch_embedding.forward(patches); // [B, N * M, W]
+        let positions = resize_positions(self.position_embedding.weight.val(), [n, m]); // [T, W]
+        with_class_token(&self.class_embedding, patches) + positions.unsqueeze()
+    }
+
+    /// Rows and columns of patches; a remainder of the picture is dropped.
+    pub(crate) fn grid(&self, batch: &PixelBatch) -> [usize; 2] {
+        let [_, _, height, width] = batch.shape();
+        [height / self.patch_size, width / self.patch_size]
     }
 }
 
 #[derive(Module, Debug)]
-struct PreparedLayer {
-    layer_norm1: LayerNorm,
-    attention: PreparedAttention,
+pub(crate) struct PreparedLayer {
+    pub(crate) layer_norm1: LayerNorm,
+    pub(crate) attention: PreparedAttention,
     layer_norm2: LayerNorm,
     mlp: PreparedMlp,
 }
@@ -136,7 +156,7 @@ impl PreparedLayer {
         Self { attention: self.attention.pack(), mlp: self.mlp.pack(), ..self }
     }
 
-    fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {
         let (normed, residual) = (self.layer_norm1.forward(x.clone()), rows.of(x));
         let x = self.attention.forward_added(normed, None, rows, residual); // [B, Q, W]
         self.mlp.forward(self.layer_norm2.forward(x.clone()), x)

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod activations;
+mod backbone;
 mod backends;
 mod demo;
 mod invariants;
 mod loading;
 mod real_size;
 mod towers;
+mod vision_model;

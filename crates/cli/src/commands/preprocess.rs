@@ -20,7 +20,7 @@ pub(super) fn run(args: &PreprocessArgs) -> Result<Outcome, CliError> {
     }
     let options = open_options(&args.source.hub);
     let checkpoint = open(&args.source, &options)?;
-    let batch = pictures::batch_size(checkpoint.config.vision_config.image_size);
+    let batch = pictures::batch_size([checkpoint.config.vision_config.image_size; 2]);
     let processor =
         ImageProcessor::new(checkpoint.preprocessor, args.dialect.dialect.into()).with_limits(options.limits.clone());
     let bar = messages::progress(args.images.len());

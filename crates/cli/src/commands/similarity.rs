@@ -11,6 +11,7 @@ use crate::args::SimilarityArgs;
 use crate::error::CliError;
 use crate::loading::{About, Loaded, load, open_options};
 use crate::output::Out;
+use crate::pictures::Wanted;
 use crate::{inputs, messages, pictures};
 
 /// The scores of one image against texts or labels, in their order.
@@ -92,7 +93,7 @@ pub(super) fn score(
         bar.suspend(|| messages::error(error));
         outcome = Outcome::SomeFailed;
     };
-    pictures::for_each_features(clip, limits, images, failed, |features| {
+    pictures::for_each_features(&Wanted::Embeddings(clip), limits, images, failed, |features| {
         bar.set_position(features.end as u64);
         if !features.indices.is_empty() {
             let similarity = clip.compare(&features.embeddings.into_unit()?, texts)?;

@@ -15,7 +15,7 @@ use chinese_clip::Embeddings;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use npy::header as npy_header;
-pub(crate) use sidecar::Meta;
+pub(crate) use sidecar::{Meta, PatchMeta};
 
 use crate::args::Format;
 use crate::error::CliError;
@@ -96,7 +96,7 @@ pub(crate) fn open(path: &Path, format: Format, meta: &Meta) -> Result<Opened, C
             (Box::new(sink), rows)
         }
         Format::Npy => {
-            let (sink, rows) = npy::Npy::open(path, file, width)?;
+            let (sink, rows) = npy::Npy::open(path, file, &meta.row())?;
             (Box::new(sink), rows)
         }
         Format::Parquet => {

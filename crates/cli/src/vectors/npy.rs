@@ -1,4 +1,5 @@
-//! NumPy's `.npy`, version 1.0 (`numpy/lib/format.py`): `[N, E]` of little-endian f32, and `OUT.rows.jsonl` with a line a row.
+//! NumPy's `.npy`, version 1.0 (`numpy/lib/format.py`): `[N, E]` of little-endian f32 (of patches: `[N, rows, columns, W]`), and
+//! `OUT.rows.jsonl` with a line a row.
 //!
 //! The header has a fixed size and is written anew after each batch, so that the file can be read at any time. The order is
 //! vectors, lines, header: what the header announces is there.
@@ -37,7 +38,8 @@ pub(super) struct Npy {
     path: PathBuf,
     data: File,
     rows: File,
-    width: usize,
+    /// The shape of a row.
+    row: Vec<usize>,
     /// Rows that are whole in both files.
     pub(super) count: usize,
     /// Bytes of their lines.
@@ -47,7 +49,7 @@ pub(super) struct Npy {
 impl Npy {
     /// Goes on with a pair of files; both are cut to the rows that both have. Vectors without any line are not dropped: the
     /// lines were lost in another way than by a crash.
-    pub(super) fn open(path: &Path, mut data: File, width: usize) -> Result<(Self, Vec<Row>), CliError> {
+    pub(super) fn open(path: &Path, mut data: File, row: &[usize]) -> Result<(Self, Vec<Row>), CliError> {
         let name = rows_path(path);
         let rows_file = File::options()
             .read(true)
@@ -56,7 +58,7 @@ impl Npy {
             .truncate(false)
             .open(&name)
             .map_err(|source| CliError::Write { path: name.clone(), source })?;
-        let (announced, vectors) = whole_vectors(path, &mut data, width)?;
+        let (announced, vectors) = whole_vectors(path, &mut data, row)?;
         let (mut rows, mut rows_end) = (Vec::new(), 0);
         complete_lines(&name, &rows_file, |row: Row, end| {
             if rows.len() < vectors {
@@ -69,9 +71,14 @@ impl Npy {
             let problem = format!("it names no row, and {} has {announced}", path.display());
             return Err(CliError::Damaged { path: name, problem });
         }
-        let mut npy = Self { path: path.into(), data, rows: rows_file, width, count: rows.len(), rows_end };
+        let mut npy = Self { path: path.into(), data, rows: rows_file, row: row.into(), count: rows.len(), rows_end };
         npy.settle().map_err(|source| npy.failed(source))?;
         Ok((npy, rows))
+    }
+
+    /// Numbers of a row.
+    fn width(&self) -> usize {
+        self.row.iter().product()
     }
 
     /// Drops everything.
@@ -85,14 +92,14 @@ impl Npy {
         self.rows.set_len(self.rows_end)?;
         self.rows.seek(SeekFrom::Start(self.rows_end))?;
         self.write_header()?;
-        let end = HEADER + (self.count * self.width * 4) as u64;
+        let end = HEADER + (self.count * self.width() * 4) as u64;
         self.data.set_len(end)?;
         self.data.seek(SeekFrom::Start(end)).map(drop)
     }
 
     fn write_header(&mut self) -> std::io::Result<()> {
         self.data.seek(SeekFrom::Start(0))?;
-        self.data.write_all(&header(&[self.count, self.width]))?;
+        self.data.write_all(&header(&array(self.count, &self.row)))?;
         self.data.seek(SeekFrom::End(0)).map(drop)
     }
 
@@ -134,7 +141,7 @@ impl Npy {
             Ok(())
         })?;
         for rows in rows.chunks(at_a_time.max(1)) {
-            let mut bytes = vec![0; rows.len() * self.width * 4];
+            let mut bytes = vec![0; rows.len() * self.width() * 4];
             data.read_exact(&mut bytes).map_err(failed)?;
             let values: Vec<f32> = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             each(rows, &values)?;
@@ -159,7 +166,7 @@ impl Sink for Npy {
 }
 
 /// How many vectors the header announces, and how many the file holds: the header may be a batch behind.
-fn whole_vectors(path: &Path, data: &mut File, width: usize) -> Result<(usize, usize), CliError> {
+fn whole_vectors(path: &Path, data: &mut File, row: &[usize]) -> Result<(usize, usize), CliError> {
     let failed = |source| CliError::Read { path: path.into(), source };
     let length = data.metadata().map_err(failed)?.len();
     if length == 0 {
@@ -169,11 +176,18 @@ fn whole_vectors(path: &Path, data: &mut File, width: usize) -> Result<(usize, u
     data.seek(SeekFrom::Start(0)).and_then(|_| data.take(HEADER).read_to_end(&mut found)).map_err(failed)?;
     let digits = String::from_utf8_lossy(&found);
     let announced: Option<usize> = digits.split('(').nth(1).and_then(|shape| shape.split(',').next()?.parse().ok());
-    let Some(announced) = announced.filter(|rows| header(&[*rows, width]) == found) else {
-        let problem = format!("its header is not that of an array of f32 vectors of width {width}");
+    let Some(announced) = announced.filter(|rows| header(&array(*rows, row)) == found) else {
+        let row: Vec<String> = row.iter().map(usize::to_string).collect();
+        let problem = format!("its header is not that of an array of f32 vectors of width {}", row.join(" x "));
         return Err(CliError::Damaged { path: path.into(), problem });
     };
+    let width: usize = row.iter().product();
     Ok((announced, ((length - HEADER) / (4 * width.max(1)) as u64) as usize))
+}
+
+/// The shape of an array of `count` rows.
+fn array(count: usize, row: &[usize]) -> Vec<usize> {
+    [&[count], row].concat()
 }
 
 #[cfg(test)]

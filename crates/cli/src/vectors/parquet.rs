@@ -50,7 +50,7 @@ pub(super) struct Parquet {
 impl Parquet {
     /// Starts or goes on with a journal; `file` is the opened one.
     pub(super) fn open(path: &Path, file: File, meta: &Meta) -> Result<(Self, Vec<Row>), CliError> {
-        let (mut journal, mut rows) = Npy::open(&journal(path), file, meta.width)?;
+        let (mut journal, mut rows) = Npy::open(&journal(path), file, &[meta.width])?;
         let failed = |error| failed_at(path, error);
         let mut written = None;
         if path.exists() {

@@ -14,6 +14,9 @@ pub(crate) struct Meta {
     /// Of weights, preprocessing, number format and numerics version.
     pub(crate) fingerprint: String,
     pub(crate) width: usize,
+    /// What patch features are of; absent where rows are embeddings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) patches: Option<PatchMeta>,
     /// Whether vectors have unit length.
     pub(crate) normalized: bool,
     pub(crate) dtype: String,
@@ -21,12 +24,38 @@ pub(crate) struct Meta {
     pub(crate) created_by: String,
 }
 
+/// Which patch features a file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PatchMeta {
+    /// The hidden state.
+    pub(crate) layer: usize,
+    /// Height and width of the prepared pictures, in pixels.
+    pub(crate) image_size: [usize; 2],
+    /// Rows and columns of patches.
+    pub(crate) grid: [usize; 2],
+}
+
 impl Meta {
+    /// The shape of a row.
+    pub(super) fn row(&self) -> Vec<usize> {
+        let grid = self.patches.as_ref().map(|patches| patches.grid);
+        grid.into_iter().flatten().chain([self.width]).collect()
+    }
+
     /// In what vectors of `self` and `new` differ, so that they cannot stand in one file.
     pub(super) fn differences(&self, new: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         if self.format != new.format {
             differences.push(format!("it is {}, not {}", self.format, new.format));
+        }
+        if self.patches != new.patches {
+            let name = |patches: &Option<PatchMeta>| match patches {
+                None => "embeddings".into(),
+                Some(PatchMeta { layer, image_size: [height, width], .. }) => {
+                    format!("patches of layer {layer} of pictures of {height}x{width}")
+                }
+            };
+            differences.push(format!("they are {}, not {}", name(&self.patches), name(&new.patches)));
         }
         if self.normalized != new.normalized {
             let name = |normalized| if normalized { "of unit length" } else { "raw" };
@@ -38,7 +67,7 @@ impl Meta {
         if self.dtype != new.dtype {
             differences.push(format!("they were computed in {}, not {}", self.dtype, new.dtype));
         }
-        if self.fingerprint != new.fingerprint {
+        if self.fingerprint != new.fingerprint && self.patches == new.patches {
             let why = if self.model != new.model {
                 format!(" (they are of the model `{}`, not `{}`)", self.model, new.model)
             } else if self.dtype == new.dtype {

@@ -53,6 +53,13 @@ impl ImageProcessor {
         self
     }
 
+    /// The same with another configuration.
+    #[must_use]
+    pub fn with_config(mut self, config: PreprocessorConfig) -> Self {
+        self.config = config;
+        self
+    }
+
     /// What [`process`](Self::process) does.
     pub fn config(&self) -> &PreprocessorConfig {
         &self.config

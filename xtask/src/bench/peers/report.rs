@@ -1,16 +1,14 @@
 //! The section about the peers.
 
 use super::super::{median, milliseconds, table};
-use super::{MEMORY_BATCH, STAGES};
 use super::peer::{Peer, Times};
+use super::{MEMORY_BATCH, STAGES};
 
 /// Tables of time, of memory and of distances. Ratios are to the first of ours.
 pub(super) fn section(name: &str, peers: &[Peer], batches: &[usize], reference: &str, conditions: &str) -> String {
     let tables = STAGES.map(|(stage, what)| (format!("{stage}: {what}"), times(stage, peers, batches)));
-    let more = [
-        ("Loading and memory".to_string(), loading(peers)),
-        (format!("Distance from {reference}"), distances(peers)),
-    ];
+    let more =
+        [("Loading and memory".to_string(), loading(peers)), (format!("Distance from {reference}"), distances(peers))];
     let tables = tables.into_iter().chain(more).map(|(heading, table)| format!("\n#### {heading}\n\n{table}"));
     format!("### {name}\n\n{conditions}\n") + &tables.collect::<String>()
 }
