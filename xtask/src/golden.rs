@@ -7,9 +7,10 @@ use clap::Args;
 use crate::oracle::Oracle;
 use crate::{Failure, root};
 
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     "tests/goldens/make.py",
     "tests/goldens/resnet.py",
+    "tests/goldens/initial.py",
     "tests/goldens/real_size.py",
     "crates/preprocess/tests/data/make_text_goldens.py",
     "crates/preprocess/tests/data/make_image_goldens.py",

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod batching;
+mod cn_clip;
 mod demo;
 mod device;
 mod embeddings;
@@ -29,6 +30,7 @@ mod load;
 mod model;
 mod pipeline;
 mod prompts;
+mod save;
 
 pub use burn::tensor::{DType, Device, Tensor, TensorData};
 pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};

@@ -63,6 +63,13 @@ impl PreparedAttention {
         Self { qkv: projection(3 * width), output: projection(width), heads }
     }
 
+    /// As [`Attention::with_output`].
+    #[must_use]
+    pub fn with_output(self, width: usize, std: f64, device: &Device) -> Self {
+        let inputs = self.output.weight.lazy_shape()[0];
+        Self { output: crate::linear(inputs, width, true, std, device), ..self }
+    }
+
     /// The paths in [`Attention`] of the parameters that stand side by side in the one at `path`; `path` itself where it
     /// is no fused parameter.
     pub fn parts(path: &str) -> Vec<String> {

@@ -5,7 +5,10 @@
 mod activations;
 mod backends;
 mod demo;
+mod initialization;
 mod invariants;
+mod joint_model;
 mod loading;
 mod real_size;
+mod saving;
 mod towers;
