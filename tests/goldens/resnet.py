@@ -53,13 +53,18 @@ def names(key):
     return key.replace("bert.", "text_model.").replace("visual.", "vision_model.")
 
 
+def construct():
+    """cn_clip's model as it is drawn."""
+    text = {f"text_{key}": value for key, value in TEXT.items() if key != "vocab_size"}
+    return cn_clip.CLIP(
+        embed_dim=PROJECTION, image_resolution=IMAGE, vision_layers=LAYERS, vision_width=STEM, vision_patch_size=None,
+        vision_head_width=32 * STEM // HEADS, vocab_size=TEXT["vocab_size"], text_attention_probs_dropout_prob=0.1,
+        text_hidden_dropout_prob=0.1, text_initializer_range=0.02, text_type_vocab_size=2, **text).float().eval()
+
+
 def build():
     """cn_clip's model, and its tensors as a converted checkpoint has them."""
-    text = {f"text_{key}": value for key, value in TEXT.items() if key != "vocab_size"}
-    model = cn_clip.CLIP(
-        embed_dim=PROJECTION, image_resolution=IMAGE, vision_layers=LAYERS, vision_width=STEM, vision_patch_size=None,
-        vision_head_width=32 * STEM // HEADS, vocab_size=VOCABULARY, text_attention_probs_dropout_prob=0.1,
-        text_hidden_dropout_prob=0.1, text_initializer_range=0.02, text_type_vocab_size=2, **text).float().eval()
+    model = construct()
     state, converted = {}, {}
     for key, old in model.state_dict().items():
         if key.endswith("num_batches_tracked") or "pooler" in key:
@@ -149,11 +154,15 @@ def main():
     save_file({key: tensor.contiguous() for key, tensor in kept.items()}, FOLDER / "golden.safetensors", metadata=made_by)
 
 
-if __name__ == "__main__":
-    check_versions()
+def check_cn_clip():
     found = importlib.metadata.version("cn-clip")
     if found != CN_CLIP:
         raise SystemExit(f"cn-clip {found} is installed, the goldens are made with {CN_CLIP}")
+
+
+if __name__ == "__main__":
+    check_versions()
+    check_cn_clip()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     main()

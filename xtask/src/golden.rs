@@ -7,12 +7,14 @@ use clap::Args;
 use crate::oracle::Oracle;
 use crate::{Failure, root};
 
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 10] = [
     "tests/goldens/make.py",
     "tests/goldens/resnet.py",
     "tests/goldens/vision.py",
+    "tests/goldens/initial.py",
     "tests/goldens/real_size.py",
     "crates/preprocess/tests/data/make_text_goldens.py",
+    "crates/preprocess/tests/data/make_cn_clip_text_goldens.py",
     "crates/preprocess/tests/data/make_image_goldens.py",
     "crates/checkpoint/tests/data/make_checkpoints.py",
     "crates/model/demo/golden.py",

@@ -46,7 +46,7 @@ const UNSAFE: [&str; 3] = ["crates/kernels/", "crates/checkpoint/src/mmap.rs", "
 
 /// Types of burn's backends, and the one place that may name them.
 const BACKENDS: [&str; 4] = ["Flex", "NdArray", "LibTorch", "Wgpu"];
-const BACKEND_FILES: [&str; 1] = ["crates/model/src/device/"];
+const BACKEND_FILES: [&str; 2] = ["crates/model/src/device/", "crates/nn/src/flex.rs"];
 
 /// What no file may mention: a home directory of a machine. `/home/someone` is an example.
 const MACHINE_PATHS: [&str; 3] = ["/root/", "/home/", "/Users/"];

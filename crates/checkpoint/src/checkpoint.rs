@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use chinese_clip_config::{ChineseClipConfig, PUBLISHED, PreprocessorConfig, VisionKind};
+use chinese_clip_config::{ChineseClipConfig, PUBLISHED, PreprocessorConfig};
 
 use crate::mmap::Region;
 use crate::names::Naming;
@@ -29,7 +29,7 @@ pub enum Vocabulary {
 pub struct Checkpoint {
     /// What was asked for: a directory, a file, a hub id (short names are spelled out), or a word for an embedded model.
     pub source: String,
-    /// The directory that was read, if it was one; for the hub, the snapshot in the cache.
+    /// The directory that was read, if it was one; for the hub, the snapshot in the cache, unless a file of `cn_clip` is all it has.
     pub dir: Option<PathBuf>,
     /// The weight files.
     pub files: Vec<PathBuf>,
@@ -68,18 +68,23 @@ impl Checkpoint {
         }
         let is_weights = path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|e| extension == *e));
         if path.exists() {
-            return if is_weights { Self::open_file(source, path, options) } else { Err(not_a_directory(path)) };
+            return if is_weights {
+                Self::open_file(source, path, Vec::new(), options)
+            } else {
+                Err(not_a_directory(path))
+            };
         }
         let id = match chinese_clip_config::published(source) {
-            Some(model) if model.vision == VisionKind::ResNet50 => {
-                return Err(CheckpointError::ResNet { name: source.into() });
-            }
             Some(model) => model.hub_id,
             None if hub::is_id(source) && !is_weights => source,
             None => return Err(CheckpointError::NoSuchSource { name: source.into() }),
         };
-        let (folder, notes) = hub::snapshot(id, options)?;
-        Self::open_directory(id, &folder, notes, options)
+        let (path, notes) = hub::snapshot(id, options)?;
+        if path.is_dir() {
+            Self::open_directory(id, &path, notes, options)
+        } else {
+            Self::open_file(id, &path, notes, options)
+        }
     }
 
     fn open_directory(
@@ -129,7 +134,12 @@ impl Checkpoint {
         })
     }
 
-    fn open_file(source: &str, path: &Path, options: &OpenOptions) -> Result<Self, CheckpointError> {
+    fn open_file(
+        source: &str,
+        path: &Path,
+        mut notes: Vec<String>,
+        options: &OpenOptions,
+    ) -> Result<Self, CheckpointError> {
         let part = shards::open_one(path, &options.limits)?;
         let naming = Naming::of(part.tensors.iter().map(|(name, _)| name.as_str()));
         if naming == Naming::HuggingFace {
@@ -147,10 +157,8 @@ impl Checkpoint {
                 config.text_config.num_attention_heads, config.vision_config.num_attention_heads
             ),
         };
-        let notes = vec![
-            found,
-            format!("pictures of {size}x{size} pixels and the vocabulary are those of the published models"),
-        ];
+        notes.push(found);
+        notes.push(format!("pictures of {size}x{size} pixels and the vocabulary are those of the published models"));
         Ok(Self {
             source: source.into(),
             dir: None,

@@ -9,13 +9,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use chinese_clip_config::ChineseClipConfig;
+
 use crate::checkpoint::{CONFIG, PREPROCESSOR, TOKENIZER_JSON, VOCAB_TXT, WEIGHTS};
 use crate::dtype::encode;
 use crate::weights::Stop;
 use crate::{Checkpoint, CheckpointError, Dtype, Tensor, safetensors};
 
 /// Files that a conversion writes; a directory with nothing else in it may be overwritten.
-const WRITTEN: [&str; 5] = [WEIGHTS[0], CONFIG, PREPROCESSOR, VOCAB_TXT, TOKENIZER_JSON];
+pub(crate) const WRITTEN: [&str; 5] = [WEIGHTS[0], CONFIG, PREPROCESSOR, VOCAB_TXT, TOKENIZER_JSON];
 
 /// How to convert.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +71,7 @@ pub fn convert(input: &Checkpoint, output: &Path, options: &ConvertOptions) -> R
     let folder = temporary.path();
 
     let (cast, main) = write_weights(input, &folder.join(WEIGHTS[0]), options.dtype)?;
-    write(&folder.join(CONFIG), config_json(input, main).as_bytes())?;
+    write(&folder.join(CONFIG), config_json(&input.config, main).as_bytes())?;
     write(&folder.join(PREPROCESSOR), input.preprocessor.to_json().as_bytes())?;
     for (file, given) in [(VOCAB_TXT, &options.vocab_txt), (TOKENIZER_JSON, &options.tokenizer_json)] {
         let original = input.dir.as_ref().map(|dir| dir.join(file)).filter(|path| path.is_file());
@@ -180,7 +182,7 @@ fn open_to_others(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     std::fs::write(path, bytes).map_err(|source| failed(path, source))
 }
 
@@ -189,8 +191,8 @@ pub(crate) fn failed(path: &Path, source: std::io::Error) -> CheckpointError {
 }
 
 /// `config.json` with the type that most of the weights have.
-fn config_json(input: &Checkpoint, dtype: Dtype) -> String {
-    let text = input.config.to_json();
+pub(crate) fn config_json(config: &ChineseClipConfig, dtype: Dtype) -> String {
+    let text = config.to_json();
     match serde_json::from_str::<serde_json::Map<_, _>>(&text) {
         Ok(mut root) => {
             root.insert("torch_dtype".into(), dtype.torch_name().into());

@@ -120,12 +120,6 @@ pub enum CheckpointError {
     /// The tensors are not those that the configuration asks for.
     #[error("the weights do not fit the configuration:{}", coverage(missing, unexpected, misshapen))]
     Coverage { /** Names that the model needs and the file lacks. */ missing: Vec<String>, /** Names in the file that the model does not know. */ unexpected: Vec<String>, /** Tensors of another shape. */ misshapen: Vec<Misshapen> },
-    /// A published model with a ResNet, which the hub has as a file of cn_clip alone.
-    #[error("`{name}` has a ResNet as image tower, which the hub holds as a file of cn_clip alone")]
-    ResNet {
-        /// What was asked for.
-        name: String,
-    },
     /// The hub wants a token, or a better one.
     #[error("`{id}` is not a directory here, and {endpoint} refuses access to a model of that id (status {status})")]
     Unauthorized { /** The repository. */ id: String, /** The hub. */ endpoint: String, /** 401 or 403. */ status: u16, /** Whether a token was sent. */ with_token: bool },
@@ -207,9 +201,6 @@ impl CheckpointError {
             Self::Torch { .. } => "save the model with torch.save(model.state_dict(), FILE) or as safetensors",
             Self::NotFinite { .. } => "the training diverged or the file is damaged; use another checkpoint",
             Self::Overflow { .. } => "convert to f32 or bf16",
-            Self::ResNet { .. } => {
-                "download clip_cn_rn50.pt of OFA-Sys/chinese-clip-rn50 and give the path of the file"
-            }
             Self::Coverage { .. } => "config.json and the weights must come from the same model",
             Self::Unauthorized { with_token: false, .. } => {
                 "set HF_TOKEN to an access token of an account that may read it (or run `hf auth login`), and check the spelling: the hub answers so for unknown ids, too"
@@ -220,7 +211,7 @@ impl CheckpointError {
             Self::NoSuchRepository { .. } => "check the spelling of the directory or of the id",
             Self::NoSuchRevision { .. } => "a revision is a branch, a tag, a full commit hash, or refs/pr/N",
             Self::NoSuchFile { .. } => {
-                "a Hugging Face checkpoint needs config.json and model.safetensors or pytorch_model.bin"
+                "a model on the hub needs config.json and model.safetensors or pytorch_model.bin, or a file of cn_clip under a published name (clip_cn_vit-b-16.pt)"
             }
             Self::Offline { .. } => "unset HF_HUB_OFFLINE, or download the model first, or name a directory",
             Self::Network { .. } => {

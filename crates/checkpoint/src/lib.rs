@@ -8,7 +8,7 @@
 //! * `clip_cn_*.pt` and what `cn_clip`'s training writes: the same tensors under other names, fused or transposed. The
 //!   configuration is read off their shapes.
 //! * The hub: the standard cache, mirrors, offline mode, resumed downloads.
-//! * [`convert`] writes a clean directory, [`convert_to_cn_clip`] a file of `cn_clip`.
+//! * [`convert`] writes a clean directory, [`convert_to_cn_clip`] a file of `cn_clip`, [`save`] what is in memory.
 //!
 //! ```no_run
 //! use chinese_clip_checkpoint::{Checkpoint, OpenOptions};
@@ -32,6 +32,7 @@ mod mmap;
 mod names;
 mod options;
 mod safetensors;
+mod save;
 mod shards;
 mod sniff;
 mod to_cn_clip;
@@ -43,5 +44,6 @@ pub use convert::{ConvertOptions, Report, convert};
 pub use dtype::Dtype;
 pub use error::{CheckpointError, Misshapen};
 pub use options::OpenOptions;
+pub use save::{Companions, Parameter, save};
 pub use to_cn_clip::convert_to_cn_clip;
 pub use weights::{Tensor, Weights};

@@ -126,6 +126,65 @@ fn cutting(hub: Hub, faults: usize) -> impl Fn(&Request) -> Answer {
     }
 }
 
+/// The committed ResNet in `cn_clip`'s layout, under the name of the published file.
+fn resnet() -> Hub {
+    Hub::with(&[("clip_cn_rn50.pt", &std::fs::read(data("clip_cn_resnet.pt")).unwrap())])
+}
+
+#[test]
+fn rn50_is_fetched_as_the_file_of_cn_clip() {
+    let server = Server::start(|request| {
+        let path = request.path.replace("/OFA-Sys/chinese-clip-rn50/", "/owner/name/");
+        resnet().answer(&Request { path, ..request.clone() })
+    });
+    let cache = tempfile::tempdir().unwrap();
+    let fetched = Checkpoint::open("RN50", &options(&server, &cache)).unwrap();
+    assert_eq!((fetched.source.as_str(), &fetched.dir), ("OFA-Sys/chinese-clip-rn50", &None));
+    let local = Checkpoint::open(data("clip_cn_resnet.pt").to_str().unwrap(), &common::options()).unwrap();
+    assert!(fetched.config.vision_config.resnet_layers.is_some());
+    assert_eq!((&fetched.config, &fetched.preprocessor), (&local.config, &local.preprocessor));
+    assert_eq!(fetched.weights.fingerprint(), local.weights.fingerprint());
+    assert_eq!(fetched.notes, local.notes);
+    let snapshot = cache.path().join("models--OFA-Sys--chinese-clip-rn50/snapshots").join(COMMIT);
+    assert_eq!(fetched.files, [snapshot.join("clip_cn_rn50.pt")]);
+    assert_eq!(names(&snapshot), ["clip_cn_rn50.pt"]);
+
+    let before = server.seen().len();
+    Checkpoint::open("RN50", &options(&server, &cache)).unwrap();
+    assert_eq!(
+        server.seen().len() - before,
+        2,
+        "the second time asks whether there is a configuration, and for the commit"
+    );
+    assert_eq!(server.count("GET", "/store/"), 1);
+    let offline = OpenOptions { offline: true, ..OpenOptions::isolated(cache.path()) };
+    assert_eq!(Checkpoint::open("rn50", &offline).unwrap().files, fetched.files);
+    let dead = OpenOptions { endpoint: "http://127.0.0.1:1".into(), ..OpenOptions::isolated(cache.path()) };
+    let cached = Checkpoint::open("RN50", &dead).unwrap();
+    assert!(cached.notes[0].contains("cannot be reached"), "{:?}", cached.notes);
+}
+
+#[test]
+fn any_repository_may_hold_a_file_of_cn_clip_under_a_published_name() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(|request| resnet().answer(request));
+    assert_eq!(open(&server, &cache).unwrap().files.len(), 1);
+    assert_eq!(offline(&cache).unwrap().files.len(), 1);
+
+    // A configuration without weights does not hide the file; one with weights goes before it.
+    let mut with_config = resnet();
+    with_config.files.insert("config.json".into(), b"{}".to_vec());
+    let mut whole = with_config.clone();
+    whole.files.insert("model.safetensors".into(), weights());
+    for (hub, is_file) in [(with_config, true), (whole, false)] {
+        let (server, cache) = (Server::start(move |r| hub.answer(r)), tempfile::tempdir().unwrap());
+        for found in [open(&server, &cache), offline(&cache)] {
+            assert_eq!(found.unwrap().dir.is_none(), is_file);
+        }
+        assert_eq!(server.count("GET", "clip_cn_rn50.pt"), usize::from(is_file));
+    }
+}
+
 #[test]
 fn a_cut_connection_is_resumed_where_it_broke() {
     let (server, cache) = (Server::start(cutting(hub(), 2)), tempfile::tempdir().unwrap());
@@ -248,7 +307,7 @@ fn what_the_hub_does_not_have() {
     let nowhere = OpenOptions { revision: Some("../../x".into()), ..options(&server, &cache) };
     assert!(matches!(Checkpoint::open(ID, &nowhere), Err(CheckpointError::NoSuchRevision { .. })));
 
-    let no_config = Hub::with(&[("clip_cn_rn50.pt", b"x")]);
+    let no_config = Hub::with(&[("clip_cn_other.pt", b"x")]);
     let server = Server::start(move |r| no_config.answer(r));
     let error = open(&server, &cache).unwrap_err();
     assert!(error.to_string().contains("`owner/name` (revision `main`) has no config.json"), "{error}");

@@ -77,6 +77,11 @@ pub fn published(name_or_id: &str) -> Option<&'static PublishedModel> {
 }
 
 impl PublishedModel {
+    /// Name of the file in `cn_clip`'s layout that lies in the same repository (`clip/utils.py`, `_MODELS`). RN50 has no other.
+    pub fn cn_clip_file(&self) -> Option<String> {
+        self.hub_id.starts_with("OFA-Sys/").then(|| format!("clip_cn_{}.pt", self.name.to_ascii_lowercase()))
+    }
+
     /// The configuration of the model.
     pub fn config(&self) -> Option<ChineseClipConfig> {
         let (hidden_size, num_hidden_layers, num_attention_heads) = self.text;
@@ -161,6 +166,13 @@ mod tests {
             config.validate().unwrap();
             assert_eq!(parameters(&config) as u64, model.parameters, "{}", model.name);
         }
+    }
+
+    #[test]
+    fn files_of_cn_clip() {
+        let files: Vec<String> = PUBLISHED.iter().filter_map(PublishedModel::cn_clip_file).collect();
+        let sizes = ["rn50", "vit-b-16", "vit-l-14", "vit-l-14-336", "vit-h-14"];
+        assert_eq!(files, sizes.map(|size| format!("clip_cn_{size}.pt")));
     }
 
     #[test]

@@ -6,6 +6,11 @@
 //!
 //! This is the one crate of the workspace with `unsafe` in its kernels; each block states why it is sound.
 
+#![allow(unsafe_code)]
+#![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+// A kernel must become part of the function that its instruction set is turned on for.
+#![allow(clippy::inline_always)]
+
 mod activation;
 mod attention;
 mod isa;

@@ -4,7 +4,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use chinese_clip_config::ChineseClipConfig;
+use chinese_clip_config::{ChineseClipConfig, VisionConfig};
 use chinese_clip_nn::{PixelBatch, Recorder};
 use chinese_clip_vision_resnet::{PreparedResNetModel, ResNetModel};
 use chinese_clip_vision_vit::{PreparedVisionModel, VisionModel};
@@ -21,7 +21,7 @@ pub enum ImageTower {
 
 impl ImageTower {
     pub(crate) fn init(config: &ChineseClipConfig, device: &Device) -> Self {
-        let vision = &config.vision_config;
+        let vision = &initial(config);
         match vision.resnet_layers {
             None => Self::ViT(VisionModel::init(vision, device)),
             Some(_) => Self::ResNet(ResNetModel::init(vision, config.projection_dim, device)),
@@ -45,6 +45,11 @@ impl ImageTower {
     }
 }
 
+/// Of the initial weights, the reference's joint model scales both towers by a factor of its own, which is always 1.
+fn initial(config: &ChineseClipConfig) -> VisionConfig {
+    VisionConfig { initializer_factor: 1.0, ..config.vision_config.clone() }
+}
+
 /// The image tower for inference.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // one value in a model
@@ -55,7 +60,7 @@ pub(crate) enum PreparedImageTower {
 
 impl PreparedImageTower {
     pub(crate) fn init(config: &ChineseClipConfig, device: &Device) -> Self {
-        let vision = &config.vision_config;
+        let vision = &initial(config);
         match vision.resnet_layers {
             None => Self::ViT(PreparedVisionModel::init(vision, device)),
             Some(_) => Self::ResNet(ResNetModel::init(vision, config.projection_dim, device).prepare()),

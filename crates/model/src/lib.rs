@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod batching;
+mod cn_clip;
 mod demo;
 mod device;
 mod embeddings;
@@ -31,6 +32,7 @@ mod model;
 mod patches;
 mod pipeline;
 mod prompts;
+mod save;
 mod vision;
 
 pub use burn::tensor::{DType, Device, Tensor, TensorData};

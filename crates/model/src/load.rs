@@ -14,7 +14,7 @@ use crate::Error;
 use crate::device::{check_dtype, guarded};
 
 /// The one scalar: its shape in a checkpoint is `[]`.
-const LOGIT_SCALE: &str = "logit_scale";
+pub(crate) const LOGIT_SCALE: &str = "logit_scale";
 
 /// Gives every parameter of `module` the tensors of the names that `names_of` makes of its path, side by side.
 pub(crate) fn load<M: Module>(
@@ -42,7 +42,7 @@ pub(crate) fn load_part<M: Module>(
         names_of,
         dtype,
         device,
-        path: Vec::new(),
+        path: Path::default(),
         used: HashSet::new(),
         missing: Vec::new(),
         misshapen: Vec::new(),
@@ -64,13 +64,39 @@ pub(crate) fn load_part<M: Module>(
     }
 }
 
+/// Names of the fields down to a parameter, and whether each is a field of a `Linear`.
+#[derive(Default)]
+pub(crate) struct Path(Vec<(String, bool)>);
+
+impl Path {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        self.0.push((name.into(), container.ends_with("Linear")));
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    pub(crate) fn dotted(&self) -> String {
+        self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether the parameter lies in a `Linear`, which burn keeps as `[in, out]` and a checkpoint as `[out, in]`.
+    pub(crate) fn in_linear(&self) -> bool {
+        self.0.last().is_some_and(|(_, in_linear)| *in_linear)
+    }
+
+    fn in_field(&self, field: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == field)
+    }
+}
+
 struct Loader<'a> {
     weights: &'a Weights,
     names_of: fn(&str) -> Vec<String>,
     dtype: DType,
     device: &'a Device,
-    /// Names of the fields down to the current parameter, and whether each is a field of a `Linear`.
-    path: Vec<(String, bool)>,
+    path: Path,
     used: HashSet<String>,
     missing: Vec<String>,
     misshapen: Vec<Misshapen>,
@@ -78,27 +104,13 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn names(&self) -> Vec<String> {
-        let path: Vec<&str> = self.path.iter().map(|(name, _)| name.as_str()).collect();
-        (self.names_of)(&path.join("."))
-    }
-
-    /// Whether the parameter lies in a `Linear`, which burn keeps as `[in, out]` and a checkpoint as `[out, in]`.
-    fn in_linear(&self) -> bool {
-        self.path.last().is_some_and(|(_, in_linear)| *in_linear)
-    }
-
-    fn in_field(&self, field: &str) -> bool {
-        self.path.iter().any(|(name, _)| name == field)
-    }
-
     /// The values of a parameter of `shape`; `None`, and the fault noted, where they cannot be had.
     fn read(&mut self, names: &[String], shape: &[usize]) -> Option<Vec<f32>> {
         let mut part = shape.to_vec();
         if let Some(last) = part.last_mut() {
             *last /= names.len(); // parts stand side by side
         }
-        let transposed = shape.len() == 2 && self.in_linear();
+        let transposed = shape.len() == 2 && self.path.in_linear();
         if transposed {
             part.reverse();
         }
@@ -123,7 +135,7 @@ impl Loader<'_> {
         self.used.insert(name.into());
         let scalar = name == LOGIT_SCALE && found.is_empty() && expected == [1];
         let expected = match *expected {
-            [outputs, inputs] if self.in_field("patch_embedding") => {
+            [outputs, inputs] if self.path.in_field("patch_embedding") => {
                 let patch = (inputs / 3).isqrt(); // a convolution whose stride is its kernel
                 vec![outputs, 3, patch, patch]
             }
@@ -141,19 +153,19 @@ impl Loader<'_> {
 
 impl ModuleMapper for Loader<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push((name.into(), container.ends_with("Linear")));
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (names, shape) = (self.names(), param.lazy_shape().to_vec());
+        let (names, shape) = ((self.names_of)(&self.path.dotted()), param.lazy_shape().to_vec());
         match self.read(&names, &shape) {
             Some(values) => {
                 // Logits are f32 always, and so is what they are multiplied by.
-                let dtype = if self.in_field(LOGIT_SCALE) { DType::F32 } else { self.dtype };
+                let dtype = if self.path.in_field(LOGIT_SCALE) { DType::F32 } else { self.dtype };
                 let data = TensorData::new(values, shape);
                 Param::initialized(param.id, Tensor::from_data(data, (self.device, dtype)))
             }
@@ -175,7 +187,7 @@ fn fits(tensor: &str, values: Vec<f32>, dtype: DType) -> Result<Vec<f32>, Checkp
 }
 
 /// Writes `values`, `[out, in]`, transposed into `target`, `[in, stride]`, from column `first` on, in tiles that fit the cache.
-fn transpose(values: &[f32], inputs: usize, target: &mut [f32], stride: usize, first: usize) {
+pub(crate) fn transpose(values: &[f32], inputs: usize, target: &mut [f32], stride: usize, first: usize) {
     const TILE: usize = 16;
     if values.is_empty() {
         return;

@@ -5,11 +5,13 @@
 //!
 //! Shapes: T texts, I images, E width of the shared space.
 
+use std::path::Path;
+
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Tensor};
-use chinese_clip_checkpoint::Weights;
+use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, Companions, OpenOptions, Weights};
 use chinese_clip_config::ChineseClipConfig;
 use chinese_clip_nn::{PixelBatch, PreparedAttention, Recorder, Rows, linear};
 use chinese_clip_text_bert::{self as text, PreparedTextModel, TextModel, TokenBatch};
@@ -18,7 +20,7 @@ use chinese_clip_vision_vit as vit;
 
 use crate::device::check_dtype;
 use crate::image::PreparedImageTower;
-use crate::{Error, ImageTower, load};
+use crate::{Error, ImageTower, load, open, save};
 
 /// The model with the checkpoint's parameters. Every intermediate can be recorded; [`prepare`](Self::prepare) makes the
 /// form that is fast.
@@ -29,10 +31,16 @@ pub struct ChineseClipModel {
     text_projection: Linear,
     pub(crate) visual_projection: Option<Linear>,
     logit_scale: Param<Tensor<1>>,
+    #[module(skip)]
+    config: ChineseClipConfig,
+    /// What the checkpoint had beside the weights.
+    #[module(skip)]
+    companions: Option<Companions>,
 }
 
 impl ChineseClipModel {
-    /// A model of random weights, which are drawn when first read.
+    /// A model of random weights, which are drawn when first read, from the distributions of the reference's `_init_weights`
+    /// (with a ResNet, of `initialize_parameters`).
     pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
         config.validate()?;
         let text = &config.text_config;
@@ -42,7 +50,28 @@ impl ChineseClipModel {
             text_projection: projection(text.hidden_size, config, device),
             visual_projection: visual_projection(config, device),
             logit_scale: logit_scale(config, device),
+            config: config.clone(),
+            companions: None,
         })
+    }
+
+    /// Loads what [`ChineseClip::from_pretrained`](crate::ChineseClip::from_pretrained) takes, in f32.
+    pub fn from_pretrained(source: &str, device: &Device) -> Result<Self, Error> {
+        Self::from_checkpoint(&open(source, &OpenOptions::default())?, DType::F32, device)
+    }
+
+    /// Loads an opened checkpoint in `dtype`.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, dtype: DType, device: &Device) -> Result<Self, Error> {
+        let model = Self::load(&checkpoint.config, &checkpoint.weights, dtype, device)?;
+        Ok(Self { companions: Some(checkpoint.companions()), ..model })
+    }
+
+    /// Writes a directory that [`from_pretrained`](Self::from_pretrained) and transformers load: `config.json`,
+    /// `model.safetensors` in the model's own number format, and of a model out of a checkpoint its `preprocessor_config.json`
+    /// and the files of its vocabulary. Files of these names are replaced, others stay.
+    pub fn save_pretrained(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
+        let parameters = save::parameters(self, checkpoint_names)?;
+        checkpoint::save(dir.as_ref(), &self.config, self.companions.as_ref(), parameters)
     }
 
     /// The model with the given weights in `dtype`. Every tensor is used, and none is missing.
@@ -74,6 +103,11 @@ impl ChineseClipModel {
         let text = self.get_text_features(texts, recorder);
         let image = self.get_image_features(images, recorder);
         ModelOutput::new(&text, &image, self.logit_scale.val())
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ChineseClipConfig {
+        &self.config
     }
 
     /// The text tower.

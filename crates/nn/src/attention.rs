@@ -7,7 +7,7 @@
 //! differs: masks are a finite additive bias and never Boolean, because backends disagree about what `true` means.
 
 use burn::module::Module;
-use burn::nn::Linear;
+use burn::nn::{Initializer, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Device, Tensor};
 
@@ -25,17 +25,30 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Attention over tokens of width `width`, which `heads` must divide.
+    /// Attention over tokens of width `width`, which `heads` must divide. Weights are drawn with the standard deviation `std`,
+    /// biases are zero.
     pub fn init(width: usize, heads: usize, std: f64, device: &Device) -> Self {
         let projection = || linear(width, width, true, std, device);
         Self { query: projection(), key: projection(), value: projection(), output: projection(), heads }
     }
 
-    /// The same with an output of another width.
+    /// The same with an output of another width, or drawn otherwise.
     #[must_use]
     pub fn with_output(self, width: usize, std: f64, device: &Device) -> Self {
         let inputs = self.output.weight.lazy_shape()[0];
         Self { output: linear(inputs, width, true, std, device), ..self }
+    }
+
+    /// The same with biases drawn from `initializer`.
+    #[must_use]
+    pub fn with_biases(self, initializer: &Initializer, device: &Device) -> Self {
+        let biased = |linear: Linear| {
+            let [inputs, outputs] = linear.weight.lazy_shape().dims();
+            let bias = initializer.init_with([outputs], Some(inputs), Some(outputs), device);
+            Linear { bias: Some(bias), ..linear }
+        };
+        let Self { query, key, value, output, heads } = self;
+        Self { query: biased(query), key: biased(key), value: biased(value), output: biased(output), heads }
     }
 
     /// # Shapes

@@ -4,10 +4,12 @@
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout};
 use burn::tensor::Device;
 
-/// A linear layer whose weight, `[in, out]`, is drawn from a normal distribution of standard deviation `std`.
+/// A linear layer whose weight, `[in, out]`, is drawn from a normal distribution of standard deviation `std`, and whose bias is
+/// zero.
 pub fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, device: &Device) -> Linear {
     let initializer = Initializer::Normal { mean: 0.0, std };
-    LinearConfig { d_input, d_output, bias, initializer, layout: LinearLayout::Row }.init(device)
+    let linear = LinearConfig { d_input, d_output, bias: false, initializer, layout: LinearLayout::Row }.init(device);
+    Linear { bias: bias.then(|| Initializer::Zeros.init([d_output], device)), ..linear }
 }
 
 /// A layer norm over the last dimension.

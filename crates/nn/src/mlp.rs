@@ -21,9 +21,16 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// An MLP of the given widths.
+    /// An MLP of the given widths. Weights are drawn with the standard deviation `std`, biases are zero.
     pub fn init(width: usize, inner: usize, activation: Activation, std: f64, device: &Device) -> Self {
         Self { fc1: linear(width, inner, true, std, device), fc2: linear(inner, width, true, std, device), activation }
+    }
+
+    /// The same with a second layer that is drawn otherwise.
+    #[must_use]
+    pub fn with_output(self, std: f64, device: &Device) -> Self {
+        let [inner, width] = self.fc2.weight.lazy_shape().dims();
+        Self { fc2: linear(inner, width, true, std, device), ..self }
     }
 
     /// # Shapes

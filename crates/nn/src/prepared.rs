@@ -62,6 +62,13 @@ impl PreparedAttention {
         Self { qkv: self.qkv.pack(), output: self.output.pack(), ..self }
     }
 
+    /// As [`Attention::with_output`].
+    #[must_use]
+    pub fn with_output(self, width: usize, std: f64, device: &Device) -> Self {
+        let inputs = self.output.inputs();
+        Self { output: PreparedLinear::init(inputs, width, std, device), ..self }
+    }
+
     /// The paths in [`Attention`] of the parameters that stand side by side in the one at `path`; `path` itself where it
     /// is no fused parameter.
     pub fn parts(path: &str) -> Vec<String> {

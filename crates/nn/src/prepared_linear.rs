@@ -41,6 +41,11 @@ impl PreparedLinear {
         }
     }
 
+    /// K of a layer that is not packed.
+    pub(crate) fn inputs(&self) -> usize {
+        self.weight.lazy_shape()[0]
+    }
+
     /// The layer with its weights as the backend's kernels want them.
     #[must_use]
     pub fn pack(self) -> Self {

@@ -6,7 +6,7 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, s};
 use chinese_clip_config::{PositionEmbedding, TextConfig};
 use chinese_clip_nn::{Attention, Mlp, Recorder, layer_norm};
 
@@ -77,8 +77,11 @@ impl Embeddings {
         let table = |n_embedding| {
             EmbeddingConfig { n_embedding, d_model: config.hidden_size, initializer: initializer.clone() }.init(device)
         };
+        let words = table(config.vocab_size);
+        let padding = config.pad_token_id;
+        let weight = words.weight.init_mapper(move |weight| weight.slice_fill(s![padding..=padding, ..], 0.0));
         Self {
-            word_embeddings: table(config.vocab_size),
+            word_embeddings: Embedding { weight },
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: table(config.type_vocab_size),
             norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),

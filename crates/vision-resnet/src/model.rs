@@ -12,7 +12,7 @@ use chinese_clip_config::VisionConfig;
 use chinese_clip_nn::{Attention, PixelBatch, Recorder};
 
 use crate::PreparedResNetModel;
-use crate::pool::AttentionPool;
+use crate::pool::{AttentionPool, torch_default};
 use crate::trunk::{Bottleneck, Convolution, Trunk};
 
 /// Width of a block's output over that of its convolutions.
@@ -39,7 +39,7 @@ impl ResNetModel {
                 Bottleneck {
                     conv1: convolution([inputs, inner], 1, 1),
                     conv2: convolution([inner, inner], 3, 1),
-                    conv3: convolution([inner, outputs], 1, 1),
+                    conv3: convolution([inner, outputs], 1, 1).silenced(device),
                     downsample: (block == 0).then(|| convolution([inputs, outputs], 1, 1)),
                     stride: if block == 0 && i > 0 { 2 } else { 1 },
                 }
@@ -100,10 +100,17 @@ impl ConvNorm {
             groups: 1,
             padding: PaddingConfig2d::Explicit(kernel / 2, kernel / 2, kernel / 2, kernel / 2),
             bias: false,
-            initializer: Initializer::KaimingUniform { gain: 1.0 / 3f64.sqrt(), fan_out_only: false },
+            initializer: torch_default(),
         };
         let norm = BatchNormConfig { num_features: channels[1], epsilon: config.layer_norm_eps, momentum: 0.1 };
         Self { conv: conv.init(device), norm: norm.init(device) }
+    }
+
+    /// The same with a gain of zero: a block begins as its shortcut.
+    fn silenced(mut self, device: &Device) -> Self {
+        let features = self.norm.gamma.lazy_shape().dims::<1>();
+        self.norm.gamma = Initializer::Zeros.init(features, device);
+        self
     }
 }
 

@@ -13,6 +13,11 @@ use burn::tensor::{Device, Tensor};
 use chinese_clip_config::VisionConfig;
 use chinese_clip_nn::{Attention, PreparedAttention, Recorder, Rows, resize_positions};
 
+/// What torch draws a layer from that nobody initialises: uniform up to the inverse root of its inputs.
+pub(crate) fn torch_default() -> Initializer {
+    Initializer::KaimingUniform { gain: 1.0 / 3f64.sqrt(), fan_out_only: false }
+}
+
 /// Attention over cells with positions, in either form of the attention.
 #[derive(Module, Debug)]
 pub(crate) struct AttentionPool<A: Module> {
@@ -34,14 +39,14 @@ impl<A: Module> AttentionPool<A> {
 }
 
 impl AttentionPool<Attention> {
-    /// A pooling of random weights, which are drawn when first read.
+    /// A pooling of random weights, which are drawn when first read. Biases are drawn as torch draws those of a `Linear`.
     pub(crate) fn init(config: &VisionConfig, outputs: usize, device: &Device) -> Self {
         let width = config.hidden_size;
         let std = (width as f64).powf(-0.5);
         let attention = Attention::init(width, config.num_attention_heads, std, device);
         Self {
             positional_embedding: Initializer::Normal { mean: 0.0, std }.init([config.tokens(), width], device),
-            attention: attention.with_output(outputs, std, device),
+            attention: attention.with_output(outputs, std, device).with_biases(&torch_default(), device),
         }
     }
 

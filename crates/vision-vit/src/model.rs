@@ -88,7 +88,8 @@ pub(crate) struct Embeddings {
 impl Embeddings {
     pub(crate) fn init(config: &VisionConfig, device: &Device) -> Self {
         let (width, patch) = (config.hidden_size, config.patch_size);
-        let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range };
+        let initializer = Initializer::Normal { mean: 0.0, std: config.initializer_range * config.initializer_factor };
+        let class = Initializer::Normal { mean: 0.0, std: (width as f64).powf(-0.5) * config.initializer_factor };
         let patch_embedding = Conv2dConfig {
             channels: [config.num_channels, width],
             kernel_size: [patch, patch],
@@ -102,7 +103,7 @@ impl Embeddings {
         let positions =
             EmbeddingConfig { n_embedding: config.tokens(), d_model: width, initializer: initializer.clone() };
         Self {
-            class_embedding: initializer.init([width], device),
+            class_embedding: class.init([width], device),
             patch_embedding: patch_embedding.init(device),
             position_embedding: positions.init(device),
         }
@@ -147,13 +148,15 @@ pub(crate) struct Layer {
 
 impl Layer {
     pub(crate) fn init(config: &VisionConfig, device: &Device) -> Self {
-        let (width, std) = (config.hidden_size, config.initializer_range);
+        let (width, spread) = (config.hidden_size, Spread::of(config));
         let norm = || layer_norm(width, config.layer_norm_eps, device);
+        let attention = Attention::init(width, config.num_attention_heads, spread.inner, device);
+        let mlp = Mlp::init(width, config.intermediate_size, config.hidden_act, spread.fc1, device);
         Self {
             layer_norm1: norm(),
-            attention: Attention::init(width, config.num_attention_heads, std, device),
+            attention: attention.with_output(width, spread.output, device),
             layer_norm2: norm(),
-            mlp: Mlp::init(width, config.intermediate_size, config.hidden_act, std, device),
+            mlp: mlp.with_output(spread.inner, device),
         }
     }
 
@@ -162,5 +165,23 @@ impl Layer {
         let x = recorder.record("attention.residual", x + attention); // [B, T, W]
         let mlp = self.mlp.forward(self.layer_norm2.forward(x.clone()), recorder);
         recorder.record("output", x + mlp) // [B, T, W]
+    }
+}
+
+/// Standard deviations of a layer's initial weights: `_init_weights` of the reference.
+pub(crate) struct Spread {
+    /// Of query, key and value, and of the second layer of the MLP: less in a deeper tower.
+    pub(crate) inner: f64,
+    /// Of the output of the attention.
+    pub(crate) output: f64,
+    /// Of the first layer of the MLP.
+    pub(crate) fc1: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(config: &VisionConfig) -> Self {
+        let (width, layers) = (config.hidden_size as f64, config.num_hidden_layers as f64);
+        let output = width.powf(-0.5) * config.initializer_factor;
+        Self { inner: output * (2.0 * layers).powf(-0.5), output, fc1: output * 0.5_f64.sqrt() }
     }
 }

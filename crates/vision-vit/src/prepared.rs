@@ -11,7 +11,7 @@ use chinese_clip_config::VisionConfig;
 use chinese_clip_nn::{PixelBatch, PreparedAttention, PreparedMlp, Rows, layer_norm, linear, resize_positions};
 
 use crate::VisionModel;
-use crate::model::{Embeddings, Layer, with_class_token};
+use crate::model::{Embeddings, Layer, Spread, with_class_token};
 
 /// The image tower for inference; made by [`VisionModel::prepare`], or loaded as it is.
 #[derive(Module, Debug)]
@@ -107,7 +107,8 @@ impl PreparedEmbeddings {
         let Embeddings { class_embedding, position_embedding, .. } = Embeddings::init(config, device);
         let patch_size = config.patch_size;
         let inputs = config.num_channels * patch_size * patch_size;
-        let patch_embedding = linear(inputs, config.hidden_size, false, config.initializer_range, device);
+        let std = config.initializer_range * config.initializer_factor;
+        let patch_embedding = linear(inputs, config.hidden_size, false, std, device);
         Self { class_embedding, patch_embedding, position_embedding, patch_size }
     }
 
@@ -147,9 +148,14 @@ impl From<Layer> for PreparedLayer {
 impl PreparedLayer {
     fn init(config: &VisionConfig, device: &Device) -> Self {
         let Layer { layer_norm1, layer_norm2, mlp, .. } = Layer::init(config, device);
-        let (width, heads) = (config.hidden_size, config.num_attention_heads);
-        let attention = PreparedAttention::init(width, heads, config.initializer_range, device);
-        Self { layer_norm1, attention, layer_norm2, mlp: mlp.into() }
+        let (width, heads, spread) = (config.hidden_size, config.num_attention_heads, Spread::of(config));
+        let attention = PreparedAttention::init(width, heads, spread.inner, device);
+        Self {
+            layer_norm1,
+            attention: attention.with_output(width, spread.output, device),
+            layer_norm2,
+            mlp: mlp.into(),
+        }
     }
 
     fn pack(self) -> Self {

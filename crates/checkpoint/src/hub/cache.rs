@@ -35,15 +35,21 @@ impl Repository {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// A complete snapshot of the revision, and whether the revision is a commit, which cannot change.
-    pub(super) fn cached(&self, limits: &Limits) -> Option<(PathBuf, bool)> {
+    /// What the cache holds of the revision, if it is complete: a folder, or in it the first that exists of `files`, each of
+    /// which is a model by itself. Also, whether the revision is a commit, which cannot change.
+    pub(super) fn cached(&self, files: &[String], limits: &Limits) -> Option<(PathBuf, bool)> {
         let commit = if self.pinned() {
             self.revision.clone()
         } else {
             std::fs::read_to_string(self.reference()?).ok()?.trim().to_string()
         };
-        let folder = self.snapshot(&commit);
-        (is_name(&commit) && is_complete(&folder, limits)).then(|| (folder, self.pinned()))
+        let folder = Some(self.snapshot(&commit)).filter(|_| is_name(&commit))?;
+        let found = if is_complete(&folder, limits) {
+            folder
+        } else {
+            files.iter().map(|file| folder.join(file)).find(|path| path.is_file())?
+        };
+        Some((found, self.pinned()))
     }
 
     fn pinned(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The Hugging Face hub: from `owner/name` to a folder of the standard cache.
+//! The Hugging Face hub: from `owner/name` to a folder of the standard cache, or to a file of `cn_clip` in it.
 //!
 //! Follows `huggingface_hub` 0.34 (`file_download.py`): layout, names and locks of the cache, and the headers of the hub, so
 //! that Python and this crate share one cache. A client of our own on `ureq`, because the sync client of `hf-hub` 0.5 checks
@@ -14,7 +14,7 @@ mod progress;
 
 use std::path::{Path, PathBuf};
 
-use chinese_clip_config::Limits;
+use chinese_clip_config::{Limits, PUBLISHED, PublishedModel, published};
 
 use self::cache::{Link, Repository};
 use self::client::{Client, Metadata};
@@ -34,7 +34,7 @@ pub(crate) fn is_id(text: &str) -> bool {
     text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
 }
 
-/// A folder that holds the checkpoint `id`, and what the user should know about it. Downloads what is not cached.
+/// The folder or file that is the checkpoint `id`, and what the user should know about it. Downloads what is not cached.
 pub(crate) fn snapshot(id: &str, options: &OpenOptions) -> Result<(PathBuf, Vec<String>), CheckpointError> {
     let revision = options.revision.as_deref().unwrap_or("main");
     let offline = || CheckpointError::Offline {
@@ -47,11 +47,11 @@ pub(crate) fn snapshot(id: &str, options: &OpenOptions) -> Result<(PathBuf, Vec<
         let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no home directory: set HF_HOME");
         return Err(CheckpointError::Write { path: PathBuf::from(".cache/huggingface"), source });
     };
-    let cached = repository.cached(&options.limits);
-    if let Some((folder, pinned)) = &cached
+    let cached = repository.cached(&cn_clip_files(id), &options.limits);
+    if let Some((path, pinned)) = &cached
         && (options.offline || *pinned)
     {
-        return Ok((folder.clone(), Vec::new()));
+        return Ok((path.clone(), Vec::new()));
     }
     if options.offline {
         return Err(offline());
@@ -60,10 +60,18 @@ pub(crate) fn snapshot(id: &str, options: &OpenOptions) -> Result<(PathBuf, Vec<
     match fetch.run() {
         // As Python does: a hub that cannot be reached is no reason to refuse what is here.
         Err(CheckpointError::Network { .. } | CheckpointError::Status { status: 500.., .. }) if cached.is_some() => {
-            let (folder, _) = cached.unwrap_or_default();
-            Ok((folder, vec![format!("{} cannot be reached: the cached copy of {id} is used", options.endpoint)]))
+            let (path, _) = cached.unwrap_or_default();
+            Ok((path, vec![format!("{} cannot be reached: the cached copy of {id} is used", options.endpoint)]))
         }
-        other => other.map(|folder| (folder, Vec::new())),
+        other => other.map(|path| (path, Vec::new())),
+    }
+}
+
+/// Names of `cn_clip`'s file in the repository of a published model; in another, of each published one.
+fn cn_clip_files(id: &str) -> Vec<String> {
+    match published(id) {
+        Some(model) => model.cn_clip_file().into_iter().collect(),
+        None => PUBLISHED.iter().filter_map(PublishedModel::cn_clip_file).collect(),
     }
 }
 
@@ -76,27 +84,48 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
+    /// A repository in Hugging Face's layout, or else one that has a file of `cn_clip`, which is a model by itself.
     fn run(&self) -> Result<PathBuf, CheckpointError> {
-        let url = self.url(self.revision, CONFIG);
-        let Some(config) = self.client.head(&url, self.id, self.revision)? else {
-            return Err(self.no_such_file(&[CONFIG]));
-        };
-        let Some(commit) = config.commit.clone() else {
+        let config = self.head(CONFIG)?;
+        if let Some((config, commit)) = &config
+            && self.folder(config, commit)?
+        {
+            self.repository.record(commit)?;
+            return Ok(self.repository.snapshot(commit));
+        }
+        for file in cn_clip_files(self.id) {
+            if let Some((metadata, commit)) = self.head(&file)? {
+                self.store(&commit, &file, &metadata, None)?;
+                self.repository.record(&commit)?;
+                return Ok(self.repository.snapshot(&commit).join(file));
+            }
+        }
+        Err(self.no_such_file(if config.is_none() { &[CONFIG] } else { &WEIGHTS }))
+    }
+
+    /// What the hub says about a file at the revision, and which commit that is.
+    fn head(&self, file: &str) -> Result<Option<(Metadata, String)>, CheckpointError> {
+        let url = self.url(self.revision, file);
+        let Some(metadata) = self.client.head(&url, self.id, self.revision)? else { return Ok(None) };
+        let Some(commit) = metadata.commit.clone() else {
             let problem = "it names no commit (header x-repo-commit), so it is not a hub".into();
             return Err(CheckpointError::Response { url, problem });
         };
-        let Limits { json_bytes, vocabulary_bytes, .. } = self.options.limits;
-        self.store(&commit, CONFIG, &config, Some(json_bytes))?;
-        self.file(&commit, PREPROCESSOR, Some(json_bytes))?;
-        self.file(&commit, VOCAB_TXT, Some(vocabulary_bytes))?;
-        self.file(&commit, TOKENIZER_JSON, Some(vocabulary_bytes))?;
-        self.weights(&commit)?;
-        self.repository.record(&commit)?;
-        Ok(self.repository.snapshot(&commit))
+        Ok(Some((metadata, commit)))
     }
 
-    /// The first kind of weight files that the repository has, with all shards.
-    fn weights(&self, commit: &str) -> Result<(), CheckpointError> {
+    /// Fetches Hugging Face's files; `false` if there are no weights among them.
+    fn folder(&self, config: &Metadata, commit: &str) -> Result<bool, CheckpointError> {
+        let Limits { json_bytes, vocabulary_bytes, .. } = self.options.limits;
+        self.store(commit, CONFIG, config, Some(json_bytes))?;
+        self.file(commit, PREPROCESSOR, Some(json_bytes))?;
+        self.file(commit, VOCAB_TXT, Some(vocabulary_bytes))?;
+        self.file(commit, TOKENIZER_JSON, Some(vocabulary_bytes))?;
+        self.weights(commit)
+    }
+
+    /// The first kind of weight files that the repository has, with all shards; `false` if it has none.
+    fn weights(&self, commit: &str) -> Result<bool, CheckpointError> {
         for name in WEIGHTS {
             let is_index = shards::is_index(Path::new(name));
             let cap = is_index.then_some(self.options.limits.json_bytes);
@@ -112,9 +141,9 @@ impl Fetch<'_> {
                     }
                 }
             }
-            return Ok(());
+            return Ok(true);
         }
-        Err(self.no_such_file(&WEIGHTS))
+        Ok(false)
     }
 
     /// Makes sure that a file is in the snapshot, if the repository has it.
