@@ -41,6 +41,12 @@ pub fn devices() -> Vec<Device> {
     names.iter().map(|name| chinese_clip::device(name).expect("a device of this build and machine")).collect()
 }
 
+/// The devices of the suites that have many shapes: all but a GPU that is only imitated, which takes minutes to compile the
+/// kernels of each. The towers, their invariants, the activations and the pipeline run there too.
+pub fn quick_devices() -> Vec<Device> {
+    devices().into_iter().filter(|device| !imitated(device)).collect()
+}
+
 /// The number formats that the suites run in: all that the device computes in; f32 alone on a GPU that is only imitated, which
 /// takes minutes to compile the kernels of each.
 pub fn dtypes(device: &Device) -> Vec<DType> {

@@ -90,7 +90,7 @@ pub(crate) struct ModelArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct LengthArgs {
-    /// The most tokens of a text, special tokens included; the rest is cut off [default: the model's positions]
+    /// The most tokens of a text, special tokens included; the rest is cut off [default: the model's positions; as cn_clip 52]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) max_length: Option<u32>,
     /// Refuse a longer text instead of cutting it off
@@ -101,7 +101,7 @@ pub(crate) struct LengthArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct DialectArgs {
-    /// Whose image preparation is followed
+    /// Whose preparation of texts and images is followed
     #[arg(long, value_enum, default_value_t = DialectName::Hf)]
     pub(crate) dialect: DialectName,
 }
@@ -273,6 +273,8 @@ pub(crate) struct TokenizeArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) length: LengthArgs,
+    #[command(flatten)]
+    pub(crate) dialect: DialectArgs,
 }
 
 #[derive(Debug, Args)]

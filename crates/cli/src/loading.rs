@@ -1,6 +1,8 @@
 //! From the command line to a model, and what has to be said about it.
 
-use chinese_clip::{Checkpoint, ChineseClip, DEMO, LoadOptions, OpenOptions, Overlong, device, dtype};
+use chinese_clip::{
+    Checkpoint, ChineseClip, DEMO, Dialect, LoadOptions, OpenOptions, Overlong, device, dtype, longest_text,
+};
 use serde::Serialize;
 
 use crate::args::{HubArgs, LengthArgs, ModelArgs, SourceArgs};
@@ -46,14 +48,15 @@ pub(crate) fn open(source: &SourceArgs, options: &OpenOptions) -> Result<Checkpo
 }
 
 /// The most tokens of a text; a note where the model has fewer positions than asked for.
-pub(crate) fn max_length(length: &LengthArgs, checkpoint: &Checkpoint) -> usize {
+pub(crate) fn max_length(length: &LengthArgs, dialect: Dialect, checkpoint: &Checkpoint) -> usize {
     let positions = checkpoint.config.text_config.max_position_embeddings;
     match length.max_length.map(|n| n as usize) {
         Some(asked) if asked > positions => {
             note(&format!("--max-length {asked} is more than the model has positions for; {positions} is used"));
             positions
         }
-        asked => asked.unwrap_or(positions),
+        Some(asked) => asked,
+        None => longest_text(&checkpoint.config, dialect),
     }
 }
 
@@ -72,7 +75,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
         ..LoadOptions::default()
     };
     let checkpoint = open(&args.source, &options.open)?;
-    options.max_length = Some(max_length(&args.length, &checkpoint));
+    options.max_length = Some(max_length(&args.length, options.dialect, &checkpoint));
     options.overlong = overlong(&args.length);
     let clip = ChineseClip::from_checkpoint(checkpoint, &device_of_name, &options)?;
     let about = About {

@@ -22,6 +22,8 @@ fn tokenize() {
         cut.says("5 tokens and was cut off: 3 are kept").json()[0]["input_ids"],
         serde_json::json!([101, 671, 102])
     );
+    let literal = run(["tokenize", "--text", "[SEP]", "--dialect", "cn_clip", "--json"]).exits(0).json();
+    assert_eq!(literal[0]["tokens"], serde_json::json!(["[CLS]", "[", "sep", "]", "[SEP]"]));
     run(["tokenize"]).exits(2).says("no text given");
 }
 

@@ -54,7 +54,7 @@ pub use error::Error;
 pub use image::ImageTower;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
 pub use patches::{PatchFeatures, PatchOptions, Patches};
-pub use pipeline::{ChineseClip, LoadOptions, open, tokenizer};
+pub use pipeline::{ChineseClip, LoadOptions, longest_text, open, tokenizer};
 pub use prompts::{DEFAULT_TEMPLATES, Templates};
 pub use vision::{ChineseClipVisionModel, VisionOptions};
 

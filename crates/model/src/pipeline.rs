@@ -4,6 +4,7 @@ use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Vocabulary};
 use chinese_clip_config::{ChineseClipConfig, Limits, Size};
 use chinese_clip_nn::{PixelBatch, VisionError};
+use chinese_clip_preprocess::cn_clip::CONTEXT_LENGTH;
 use chinese_clip_preprocess::{
     Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
 };
@@ -21,9 +22,9 @@ const NUMERICS: u32 = 1;
 pub struct LoadOptions {
     /// Number format of weights and activations; `None` is [`default_dtype`] of the device. Logits are f32 always.
     pub dtype: Option<DType>,
-    /// Which reference the image preparation follows.
+    /// Which reference the preparation of texts and images follows.
     pub dialect: Dialect,
-    /// The most tokens of a text; `None` is what the model has positions for.
+    /// The most tokens of a text; `None` is what the reference allows: [`longest_text`].
     pub max_length: Option<usize>,
     /// What happens to a longer text.
     pub overlong: Overlong,
@@ -66,15 +67,16 @@ impl ChineseClip {
         let limits = &options.open.limits;
         let dtype = options.dtype.unwrap_or_else(|| default_dtype(device));
         check_size(&checkpoint)?;
-        let tokenizer = tokenizer(&checkpoint, limits)?;
+        let tokenizer = tokenizer(&checkpoint, limits)?.with_dialect(options.dialect)?;
         let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, device)?;
         let scale = f64::from(host(device, || model.logit_scale())?.first().copied().unwrap_or_default()).exp();
         if !(scale as f32).is_finite() {
             return Err(Error::NotFinite { what: "the temperature exp(logit_scale)" });
         }
+        let longest = longest_text(&checkpoint.config, options.dialect);
         let positions = checkpoint.config.text_config.max_position_embeddings;
         let encode = EncodeOptions {
-            max_length: options.max_length.unwrap_or(positions).min(positions),
+            max_length: options.max_length.unwrap_or(longest).min(positions),
             overlong: options.overlong,
             limits: limits.clone(),
         };
@@ -134,14 +136,14 @@ impl ChineseClip {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.checkpoint.weights.fingerprint());
         let dialect = match self.images.dialect() {
-            Dialect::Hf => "hf",
-            Dialect::CnClip => "cn_clip",
+            Dialect::Hf => "images as hf",
+            Dialect::CnClip => "texts and images as cn_clip",
         };
         for part in [
             self.config().to_json(),
             self.tokenizer.to_json()?,
             self.checkpoint.preprocessor.to_json(),
-            format!("images as {dialect}, libjpeg-turbo {}", cfg!(feature = "libjpeg-turbo")),
+            format!("{dialect}, libjpeg-turbo {}", cfg!(feature = "libjpeg-turbo")),
             format!("{} tokens at most, {}, numerics {NUMERICS}", self.encode.max_length, self.dtype.name()),
         ] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
@@ -273,6 +275,15 @@ pub fn tokenizer(checkpoint: &Checkpoint, limits: &Limits) -> Result<Tokenizer, 
         Vocabulary::VocabTxt(path) => Tokenizer::from_vocab(path, limits)?,
         Vocabulary::TokenizerJson(path) => Tokenizer::from_tokenizer_json(path, limits)?,
     })
+}
+
+/// The most tokens of a text that a reference gives to a model: all its positions, and 52 in `cn_clip`.
+pub fn longest_text(config: &ChineseClipConfig, dialect: Dialect) -> usize {
+    let positions = config.text_config.max_position_embeddings;
+    match dialect {
+        Dialect::Hf => positions,
+        Dialect::CnClip => CONTEXT_LENGTH.min(positions),
+    }
 }
 
 /// The values, in f32, of a tensor that `work` computes on `device`.

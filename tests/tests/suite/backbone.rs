@@ -8,7 +8,7 @@ use chinese_clip::{
     VisionOptions, VisionStates,
 };
 use chinese_clip_nn::resize_positions;
-use chinese_clip_tests::{Arrays, assert_close, devices, dtypes, golden_checkpoint, tolerance};
+use chinese_clip_tests::{Arrays, assert_close, dtypes, golden_checkpoint, quick_devices, tolerance};
 
 /// Model, pictures, height, width.
 const CASES: [(&str, usize, usize, usize); 8] = [
@@ -57,7 +57,7 @@ fn close<const D: usize>(golden: &Arrays, name: &str, found: &Tensor<D>, dtype: 
 }
 
 fn every_device_and_dtype(mut check: impl FnMut(&Device, DType)) {
-    for device in devices() {
+    for device in quick_devices() {
         for dtype in dtypes(&device) {
             check(&device, dtype);
         }
@@ -128,7 +128,7 @@ fn features_are_the_patches_of_a_hidden_state() {
 
 #[test]
 fn another_size_needs_to_be_asked_for() {
-    let device = &devices()[0];
+    let device = &quick_devices()[0];
     let (config, tower) = (golden_checkpoint("small").config.vision_config, tower("small", DType::F32, device));
     for (height, width) in [(96, 48), (64, 79), (70, 70), (16, 16)] {
         let (pixels, shape) = pixels(1, height, width);
@@ -147,7 +147,7 @@ fn another_size_needs_to_be_asked_for() {
 #[test]
 fn interpolation_equals_that_of_torch() {
     let golden = golden();
-    for device in devices() {
+    for device in quick_devices() {
         for name in golden.names().iter().filter(|name| name.starts_with("bicubic.")) {
             let (expected, shape) = golden.f32(name);
             let [new, old] = [shape[0], shape[1]];
@@ -187,7 +187,7 @@ fn masked_features_equal_those_of_cn_clip() {
 
 #[test]
 fn a_mask_follows_from_its_seed_and_none_changes_nothing() {
-    let (device, checkpoint) = (&devices()[0], golden_checkpoint("small"));
+    let (device, checkpoint) = (&quick_devices()[0], golden_checkpoint("small"));
     let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, DType::F32, device).unwrap();
     let batch = batch("small", 2, 64, 64, device);
     let encode = |ratio, seed| values(&model.encode_image(&batch, ratio, seed).unwrap());
@@ -234,7 +234,7 @@ fn feature_maps_of_a_resnet_equal_those_of_cn_clip() {
 
 #[test]
 fn a_resnet_has_no_patches() {
-    let (device, checkpoint) = (&devices()[0], golden_checkpoint("resnet"));
+    let (device, checkpoint) = (&quick_devices()[0], golden_checkpoint("resnet"));
     let model = ChineseClipModel::load(&checkpoint.config, &checkpoint.weights, DType::F32, device).unwrap();
     let batch = batch("resnet", 1, 64, 64, device);
     let plain = model.get_image_features(&batch, &mut Recorder::off());
@@ -255,7 +255,7 @@ fn a_resnet_has_no_patches() {
 
 #[test]
 fn patch_features_of_pictures_are_those_of_their_pixels() {
-    let (device, config) = (&devices()[0], golden_checkpoint("small").config);
+    let (device, config) = (&quick_devices()[0], golden_checkpoint("small").config);
     let options = LoadOptions { dtype: Some(DType::F32), ..LoadOptions::default() };
     let clip = ChineseClip::from_checkpoint(golden_checkpoint("small"), device, &options).unwrap();
     let tower = tower("small", DType::F32, device).vision_model().clone().prepare();

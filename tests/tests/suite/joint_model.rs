@@ -9,7 +9,7 @@ use chinese_clip::config::{TextConfig, VisionConfig};
 use chinese_clip::{
     ChineseClipConfig, ChineseClipModel, DType, Device, Error, Limits, ModelOutput, PixelBatch, Recorder, TokenBatch,
 };
-use chinese_clip_tests::{assert_close, devices, golden_path, tolerance};
+use chinese_clip_tests::{assert_close, golden_path, quick_devices, tolerance};
 use serde_json::Value;
 
 const TEXTS: usize = 12;
@@ -89,7 +89,7 @@ fn reopened(folder: &Path) -> Checkpoint {
 /// `create_and_check_model`.
 #[test]
 fn test_model() {
-    for device in devices() {
+    for device in quick_devices() {
         let output = run(&ChineseClipModel::init(&config(), &device).unwrap());
         assert_eq!(output.logits_per_image.dims(), [IMAGES, TEXTS]);
         assert_eq!(output.logits_per_text.dims(), [TEXTS, IMAGES]);
@@ -100,7 +100,7 @@ fn test_model() {
 
 #[test]
 fn test_determinism() {
-    for device in devices() {
+    for device in quick_devices() {
         let model = ChineseClipModel::init(&config(), &device).unwrap();
         let logits: [Vec<f32>; 2] = [(); 2].map(|()| values(&run(&model).logits_per_image));
         assert_eq!(logits[0], logits[1]);
@@ -109,7 +109,7 @@ fn test_determinism() {
 
 #[test]
 fn test_batching_equivalence() {
-    for device in devices() {
+    for device in quick_devices() {
         let model = ChineseClipModel::init(&config(), &device).unwrap();
         let whole = run(&model);
         let row = |values: &[f32], row: usize| values[row * 64..(row + 1) * 64].to_vec();
@@ -125,7 +125,7 @@ fn test_batching_equivalence() {
 
 #[test]
 fn test_save_load() {
-    for device in devices() {
+    for device in quick_devices() {
         let model = ChineseClipModel::init(&config(), &device).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save_pretrained(folder.path()).unwrap();
@@ -152,7 +152,7 @@ fn test_load_with_mismatched_shapes() {
 /// Of `cn_clip`: its names give what ours give.
 #[test]
 fn names_of_cn_clip() {
-    for device in devices() {
+    for device in quick_devices() {
         let model = ChineseClipModel::init(&config(), &device).unwrap();
         let (texts, images) = (texts(0..TEXTS, &device), images(0..IMAGES, &device));
         let output = run(&model);

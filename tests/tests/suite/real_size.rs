@@ -9,7 +9,7 @@ use chinese_clip::{
     Checkpoint, ChineseClipModel, DType, Device, Intermediate, OpenOptions, PixelBatch, PreparedModel, Recorder,
     TokenBatch, default_dtype,
 };
-use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, dtypes, golden_path, imitated};
+use chinese_clip_tests::{Arrays, Tolerance, assert_close, dtypes, golden_path, quick_devices};
 use safetensors::{Dtype, View};
 use serde::Deserialize;
 
@@ -86,7 +86,7 @@ fn class_rows_features_and_logits_equal_the_reference() {
     let checkpoint = chinese_clip::open(folder.path().to_str().unwrap(), &OpenOptions::isolated("unused")).unwrap();
     let arrays = Arrays::golden("vit-b-16/golden.safetensors");
     let pixels = (recipes.pixels.draw(), recipes.pixels.1.clone().try_into().unwrap());
-    for device in devices().into_iter().filter(|device| !imitated(device)) {
+    for device in quick_devices() {
         let at = |dtype| Place { arrays: &arrays, checkpoint: &checkpoint, pixels: &pixels, device: &device, dtype };
         at(DType::F32).prepared();
         at(DType::F32).canonical();

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use chinese_clip::checkpoint::{Checkpoint, Dtype, OpenOptions};
 use chinese_clip::{ChineseClipModel, DType, Error, PixelBatch, Recorder, TokenBatch, device};
-use chinese_clip_tests::{Arrays, devices, dtypes, golden_checkpoint, golden_path};
+use chinese_clip_tests::{Arrays, dtypes, golden_checkpoint, golden_path, quick_devices};
 
 const MODELS: [&str; 5] = ["small", "heads", "odd", "one", "resnet"];
 
@@ -35,7 +35,7 @@ fn features(model: &ChineseClipModel, name: &str) -> [Vec<f32>; 2] {
 
 #[test]
 fn a_saved_model_is_the_loaded_one_bit_by_bit() {
-    for device in devices() {
+    for device in quick_devices() {
         for (name, dtype) in MODELS.into_iter().flat_map(|name| dtypes(&device).into_iter().map(move |d| (name, d))) {
             let checkpoint = golden_checkpoint(name);
             let model = ChineseClipModel::from_checkpoint(&checkpoint, dtype, &device).unwrap();

@@ -8,7 +8,7 @@ use chinese_clip::config::VisionConfig;
 use chinese_clip::{
     Checkpoint, ChineseClipVisionModel, DType, Device, OpenOptions, PixelBatch, VisionOptions, VisionStates,
 };
-use chinese_clip_tests::{Arrays, assert_close, devices, golden_checkpoint, golden_path, tolerance};
+use chinese_clip_tests::{Arrays, assert_close, golden_checkpoint, golden_path, quick_devices, tolerance};
 use safetensors::tensor::{Dtype, TensorView};
 
 const BATCH: usize = 12;
@@ -65,7 +65,7 @@ fn same_states(found: &VisionStates, expected: &VisionStates) {
 /// `test_model`: `create_and_check_model`.
 #[test]
 fn test_model() {
-    for device in devices() {
+    for device in quick_devices() {
         let result = model(&device).forward(&pixels(0, BATCH, 30, &device), VisionOptions::default()).unwrap();
         assert_eq!(result.last_hidden_state.dims(), [BATCH, TOKENS, 32]);
         assert_eq!(result.pooler_output.dims(), [BATCH, 32]);
@@ -76,7 +76,7 @@ fn test_model() {
 /// `test_hidden_states_output`: one more than layers, each as long as the sequence.
 #[test]
 fn test_hidden_states_output() {
-    for device in devices() {
+    for device in quick_devices() {
         let options = VisionOptions { output_hidden_states: true, ..VisionOptions::default() };
         let result = model(&device).forward(&pixels(0, BATCH, 30, &device), options).unwrap();
         assert_eq!(result.hidden_states.len(), config().num_hidden_layers + 1);
@@ -89,7 +89,7 @@ fn test_hidden_states_output() {
 /// `test_attention_outputs`: one a layer, heads by tokens by tokens, alone and beside hidden states.
 #[test]
 fn test_attention_outputs() {
-    for device in devices() {
+    for device in quick_devices() {
         let (model, pixels) = (model(&device), pixels(0, 2, 30, &device));
         for output_hidden_states in [false, true] {
             let options = VisionOptions { output_attentions: true, output_hidden_states, ..VisionOptions::default() };
@@ -108,7 +108,7 @@ fn test_attention_outputs() {
 /// `test_determinism`.
 #[test]
 fn test_determinism() {
-    for device in devices() {
+    for device in quick_devices() {
         let (model, pixels) = (model(&device), pixels(0, 3, 30, &device));
         let run = || values(&model.forward(&pixels, VisionOptions::default()).unwrap().last_hidden_state);
         assert_eq!(run(), run());
@@ -118,7 +118,7 @@ fn test_determinism() {
 /// `test_batching_equivalence`: every output of a row is that of the row alone.
 #[test]
 fn test_batching_equivalence() {
-    for device in devices() {
+    for device in quick_devices() {
         let model = model(&device);
         let of_batch = model.forward(&pixels(0, 3, 30, &device), EVERYTHING).unwrap();
         for row in 0..3 {
@@ -137,7 +137,7 @@ fn test_batching_equivalence() {
 /// `test_eager_matches_sdpa_inference`: the fused form gives what the plain one gives.
 #[test]
 fn test_eager_matches_sdpa_inference() {
-    for device in devices() {
+    for device in quick_devices() {
         let (model, pixels) = (model(&device), pixels(0, 3, 30, &device));
         let eager = model.forward(&pixels, EVERYTHING).unwrap();
         let keep = chinese_clip::Keep { hidden_states: true, attentions: true };
@@ -149,7 +149,7 @@ fn test_eager_matches_sdpa_inference() {
 /// the numbers of the reference stand in `backbone`.
 #[test]
 fn test_inference_interpolate_pos_encoding() {
-    for device in devices() {
+    for device in quick_devices() {
         let (model, pixels) = (model(&device), pixels(0, 1, 24, &device));
         let error = model.forward(&pixels, VisionOptions::default()).unwrap_err().to_string();
         assert!(error.contains("input image size (24x24, 3 channels) doesn't match model (30x30"), "{error}");
@@ -189,7 +189,7 @@ fn vision_only(folder: &Path, name: impl Fn(&str) -> Option<String>) -> Checkpoi
 /// a directory of its own give the same, with the prefix `vision_model.` and, as transformers 5.23 writes it, without.
 #[test]
 fn test_save_load() {
-    for device in devices() {
+    for device in quick_devices() {
         let joint = ChineseClipVisionModel::from_checkpoint(&golden_checkpoint("small"), DType::F32, &device).unwrap();
         let each = 3 * 64 * 64;
         let values = (0..each).map(|i| (i * 7919 % 10007) as f32 / 10007.0).collect();
@@ -209,7 +209,7 @@ fn test_save_load() {
 /// `test_load_with_mismatched_shapes`, and differs: what is missing is an error here and drawn at random there.
 #[test]
 fn test_load_is_exact() {
-    let device = &devices()[0];
+    let device = &quick_devices()[0];
     let missing = "vision_model.encoder.layers.1.mlp.fc1.bias";
     for prefixed in [true, false] {
         let folder = tempfile::tempdir().unwrap();
@@ -233,7 +233,7 @@ fn test_load_is_exact() {
 /// `test_config`: what cannot be is refused.
 #[test]
 fn test_config() {
-    let device = &devices()[0];
+    let device = &quick_devices()[0];
     let uneven = VisionConfig { num_attention_heads: 5, ..config() };
     let error = ChineseClipVisionModel::new(&uneven, device).unwrap_err().to_string();
     assert!(error.contains("num_attention_heads: is 5, must divide hidden_size = 32"), "{error}");

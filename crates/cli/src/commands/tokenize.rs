@@ -1,6 +1,6 @@
 //! `tokenize`: the ids that the text tower reads. Of the model, the vocabulary is loaded and nothing else.
 
-use chinese_clip::{EncodeOptions, tokenizer};
+use chinese_clip::{Dialect, EncodeOptions, tokenizer};
 use serde::Serialize;
 
 use super::{TEXTS_HINT, require};
@@ -24,9 +24,11 @@ pub(super) fn run(args: TokenizeArgs) -> Result<Outcome, CliError> {
     let texts = inputs::texts(args.texts.text, args.texts.texts.as_ref(), &options.limits)?;
     require(&texts, "text", TEXTS_HINT)?;
     let checkpoint = open(&args.source, &options)?;
-    let tokenizer = tokenizer(&checkpoint, &options.limits)?;
+    let dialect = Dialect::from(args.dialect.dialect);
+    let tokenizer =
+        tokenizer(&checkpoint, &options.limits)?.with_dialect(dialect).map_err(chinese_clip::Error::from)?;
     let encode = EncodeOptions {
-        max_length: max_length(&args.length, &checkpoint),
+        max_length: max_length(&args.length, dialect, &checkpoint),
         overlong: overlong(&args.length),
         limits: options.limits,
     };
