@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use chinese_clip::checkpoint::{Checkpoint, OpenOptions};
-use chinese_clip::{DType, Device, DeviceInfo};
+use chinese_clip::{DType, Device, DeviceInfo, Tensor};
 
 /// How far a tensor may lie from the reference's.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +58,11 @@ pub fn dtypes(device: &Device) -> Vec<DType> {
 pub fn imitated(device: &Device) -> bool {
     let is = |info: &DeviceInfo| chinese_clip::device(&info.name).is_ok_and(|listed| listed == *device);
     chinese_clip::devices().iter().any(|info| info.software && is(info))
+}
+
+/// The elements of a tensor in f32.
+pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.clone().cast(DType::F32).into_data().try_to_vec().expect("f32")
 }
 
 /// A file or directory under `tests/goldens`.

@@ -44,7 +44,7 @@ const TOWERS: [&str; 2] = ["crates/text-bert/", "crates/vision-"];
 /// Where `unsafe` may stand.
 const UNSAFE: [&str; 3] = ["crates/kernels/", "crates/checkpoint/src/mmap.rs", "benches/peers/candle/"];
 
-/// Types of burn's backends, and the one place that may name them.
+/// Types of burn's backends, and the places that may name them.
 const BACKENDS: [&str; 4] = ["Flex", "NdArray", "LibTorch", "Wgpu"];
 const BACKEND_FILES: [&str; 2] = ["crates/model/src/device/", "crates/nn/src/flex.rs"];
 

@@ -127,6 +127,10 @@ impl ChineseClipModel {
 
     /// The inference form.
     pub fn prepare(self) -> PreparedModel {
+        self.prepare_unpacked().pack()
+    }
+
+    fn prepare_unpacked(self) -> PreparedModel {
         PreparedModel {
             text_model: self.text_model.prepare(),
             vision_model: self.vision_model.prepare(),
@@ -134,7 +138,6 @@ impl ChineseClipModel {
             visual_projection: self.visual_projection,
             logit_scale: self.logit_scale,
         }
-        .pack()
     }
 }
 
@@ -193,9 +196,9 @@ impl PreparedModel {
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
         if config.vision_config.resnet_layers.is_some() {
             check_dtype(dtype, device)?;
-            let folded = ChineseClipModel::load(config, weights, DType::F32, device)?.prepare();
+            let folded = ChineseClipModel::load(config, weights, DType::F32, device)?.prepare_unpacked();
             let logit_scale = folded.logit_scale.clone(); // f32 always
-            return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) });
+            return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) }.pack());
         }
         Ok(load::load(Self::undrawn(config, device)?, weights, checkpoint_names, dtype, device)?.pack())
     }

@@ -57,14 +57,7 @@ impl Attention {
         let q = split_heads(self.query.forward(x.clone()), self.heads); // [B, H, L, E]
         let k = split_heads(self.key.forward(x.clone()), self.heads); // [B, H, L, E]
         let v = split_heads(self.value.forward(x), self.heads); // [B, H, L, E]
-        let scale = (q.dims()[3] as f64).sqrt();
-        let dtype = q.dtype();
-        let scores = (q.matmul(k.transpose()) / scale).cast(DType::F32); // [B, H, L, L]
-        let scores = match bias {
-            Some(bias) => scores + bias,
-            None => scores,
-        };
-        let probabilities = recorder.record("attention.probabilities", softmax(scores, 3).cast(dtype));
+        let probabilities = recorder.record("attention.probabilities", probabilities(q, k, bias)); // [B, H, L, L]
         let context = recorder.record("attention.context", merge_heads(probabilities.matmul(v))); // [B, L, D]
         recorder.record("attention.output", self.output.forward(context))
     }
@@ -73,6 +66,20 @@ impl Attention {
     pub fn prepare(self) -> PreparedAttention {
         PreparedAttention::from(self)
     }
+}
+
+/// How much each query attends to each key. The softmax is computed in f32.
+///
+/// # Shapes
+/// `q`: `[B, H, Q, E]`; `k`: `[B, H, L, E]`; `bias`: what broadcasts to `[B, H, Q, L]`, in f32; the result: `[B, H, Q, L]`.
+pub(crate) fn probabilities(q: Tensor<4>, k: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let (scale, dtype) = ((q.dims()[3] as f64).sqrt(), q.dtype());
+    let scores = (q.matmul(k.transpose()) / scale).cast(DType::F32); // [B, H, Q, L]
+    let scores = match bias {
+        Some(bias) => scores + bias,
+        None => scores,
+    };
+    softmax(scores, 3).cast(dtype)
 }
 
 /// The bias that keeps attention away from padding, in f32.

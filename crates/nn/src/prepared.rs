@@ -4,12 +4,11 @@
 //! Shapes: B batch, L tokens, Q query tokens (L or 1), D width, H heads.
 
 use burn::module::Module;
-use burn::tensor::activation::softmax;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor, s};
 
-use crate::attention::{merge_heads, split_heads};
+use crate::attention::{merge_heads, probabilities, split_heads};
 use crate::{Attention, PreparedLinear, fast};
 
 /// Which rows of a layer's output are wanted.
@@ -119,9 +118,7 @@ impl PreparedAttention {
         let d = x.dims()[2];
         let columns = |start| self.qkv.forward_columns(x.clone(), start..start + d);
         let [q, k] = [0, d].map(|start| split_heads(columns(start), self.heads)); // [B, H, L, D / H]
-        let (scale, dtype) = ((q.dims()[3] as f64).sqrt(), q.dtype());
-        let scores = (q.matmul(k.transpose()) / scale).cast(DType::F32); // [B, H, L, L]
-        softmax(scores, 3).cast(dtype)
+        probabilities(q, k, None)
     }
 }
 

@@ -49,9 +49,10 @@ impl PreparedLinear {
     /// The layer with its weights as the backend's kernels want them.
     #[must_use]
     pub fn pack(self) -> Self {
-        match fast::pack(&self.weight.val()) {
-            Some(panels) if !self.packed => Self { weight: Param::from_tensor(panels), packed: true, ..self },
-            _ => self,
+        let panels = if self.packed { None } else { fast::pack(&self.weight.val()) };
+        match panels {
+            Some(panels) => Self { weight: Param::from_tensor(panels), packed: true, ..self },
+            None => self,
         }
     }
 

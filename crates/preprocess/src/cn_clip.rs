@@ -3,6 +3,8 @@
 //! Reference: `clip/bert_tokenizer.py` and `clip/utils.py` of OFA-Sys cn_clip 1.6.0 on Python 3.11, whose Unicode is 14; here it is
 //! that of the crates `unicode-properties` and `unicode-normalization`. On every code point that Unicode 14 has assigned they agree.
 
+use std::sync::OnceLock;
+
 use chinese_clip_config::{PreprocessorConfig, Size};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory as _};
@@ -27,9 +29,19 @@ pub(crate) const WORD_CHARACTERS: usize = 200;
 /// # Errors
 /// If `context_length` is less than 2, or a text is larger than [`Limits`](chinese_clip_config::Limits) allow.
 pub fn tokenize<T: AsRef<str> + Sync>(texts: &[T], context_length: usize) -> Result<TextBatch, PreprocessError> {
-    let tokenizer = Tokenizer::builtin()?.with_dialect(Dialect::CnClip)?;
+    let tokenizer = tokenizer()?;
     let options = EncodeOptions { max_length: context_length, ..EncodeOptions::default() };
     tokenizer.pad(&tokenizer.encode_batch(texts, &options)?, Padding::To(context_length))
+}
+
+/// The published vocabulary in this dialect, made once in a process.
+fn tokenizer() -> Result<Tokenizer, PreprocessError> {
+    static MADE: OnceLock<Tokenizer> = OnceLock::new();
+    if let Some(made) = MADE.get() {
+        return Ok(made.clone());
+    }
+    let tokenizer = Tokenizer::builtin()?.with_dialect(Dialect::CnClip)?;
+    Ok(MADE.get_or_init(|| tokenizer).clone())
 }
 
 /// `cn_clip.clip.image_transform`: pictures squeezed to a square of `image_size` pixels, then normalised.

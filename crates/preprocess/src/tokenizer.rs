@@ -39,6 +39,7 @@ use crate::{Dialect, EncodeOptions, Encoding, Overlong, Padding, PreprocessError
 pub struct Tokenizer {
     pub(crate) inner: Arc<Inner>,
     pad: u32,
+    cls: u32,
     sep: u32,
     vocab_size: usize,
     /// The pieces of words in the dialect of `cn_clip`.
@@ -120,7 +121,7 @@ impl Tokenizer {
             return Err(PreprocessError::TextNotEnclosed);
         }
         let vocab_size = inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        Ok(Self { inner: Arc::new(inner), pad, sep, vocab_size, cn_clip: None })
+        Ok(Self { inner: Arc::new(inner), pad, cls, sep, vocab_size, cn_clip: None })
     }
 
     /// The tokenizer over the same vocabulary that splits texts as the given reference does; [`Dialect::Hf`] is the default.
@@ -163,12 +164,11 @@ impl Tokenizer {
         let Some(pieces) = &self.cn_clip else {
             return Ok(self.inner.encode_fast(text, true)?.get_ids().to_vec());
         };
-        let mut ids = self.inner.encode_fast("", true)?.get_ids().to_vec(); // [CLS], [SEP]
-        let sep = ids.pop();
+        let mut ids = vec![self.cls];
         for word in cn_clip::words(text) {
             ids.extend(pieces.tokenize(&word)?.into_iter().map(|piece| piece.id));
         }
-        ids.extend(sep);
+        ids.push(self.sep);
         Ok(ids)
     }
 

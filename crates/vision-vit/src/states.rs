@@ -37,8 +37,7 @@ pub struct VisionStates {
 impl VisionModel {
     /// The outputs with the states of every layer.
     pub fn states(&self, batch: &PixelBatch, keep: Keep) -> VisionStates {
-        let x = self.pre_layernorm.forward(self.embeddings.forward(batch)); // [B, T, W]
-        states(x, &self.layers, keep, |x| self.pool(x))
+        states(self.embed(batch), &self.layers, keep, |x| self.pool(x))
     }
 
     /// The patches of hidden state `layer`, which counts from 0 (what enters the first layer) to the number of layers. Later
@@ -47,22 +46,24 @@ impl VisionModel {
     /// # Shapes
     /// The result: `[B, N, M, W]`.
     pub fn features(&self, batch: &PixelBatch, layer: usize) -> Result<Tensor<4>, VisionError> {
-        let layers = up_to(&self.layers, layer)?;
-        let x = self.pre_layernorm.forward(self.embeddings.forward(batch)); // [B, T, W]
-        Ok(patches(layers.iter().fold(x, |x, layer| layer.step(x)), self.grid(batch)))
+        features(&self.layers, layer, self.grid(batch), || self.embed(batch))
     }
 
     /// Rows and columns of patches, `[N, M]`.
     pub fn grid(&self, batch: &PixelBatch) -> [usize; 2] {
         self.embeddings.grid(batch)
+    }
+
+    /// Hidden state 0, `[B, T, W]`.
+    fn embed(&self, batch: &PixelBatch) -> Tensor<3> {
+        self.pre_layernorm.forward(self.embeddings.forward(batch))
     }
 }
 
 impl PreparedVisionModel {
     /// The outputs with the states of every layer. Attentions are computed beside the fused ones and cost time.
     pub fn states(&self, batch: &PixelBatch, keep: Keep) -> VisionStates {
-        let x = self.pre_layernorm.forward(self.embeddings.forward(batch)); // [B, T, W]
-        states(x, &self.layers, keep, |x| self.pool(x))
+        states(self.embed(batch), &self.layers, keep, |x| self.pool(x))
     }
 
     /// The patches of hidden state `layer`, which counts from 0 (what enters the first layer) to the number of layers. Later
@@ -71,14 +72,17 @@ impl PreparedVisionModel {
     /// # Shapes
     /// The result: `[B, N, M, W]`.
     pub fn features(&self, batch: &PixelBatch, layer: usize) -> Result<Tensor<4>, VisionError> {
-        let layers = up_to(&self.layers, layer)?;
-        let x = self.pre_layernorm.forward(self.embeddings.forward(batch)); // [B, T, W]
-        Ok(patches(layers.iter().fold(x, |x, layer| layer.step(x)), self.grid(batch)))
+        features(&self.layers, layer, self.grid(batch), || self.embed(batch))
     }
 
     /// Rows and columns of patches, `[N, M]`.
     pub fn grid(&self, batch: &PixelBatch) -> [usize; 2] {
         self.embeddings.grid(batch)
+    }
+
+    /// Hidden state 0, `[B, T, W]`.
+    fn embed(&self, batch: &PixelBatch) -> Tensor<3> {
+        self.pre_layernorm.forward(self.embeddings.forward(batch))
     }
 
     /// Number of layers.
@@ -148,14 +152,18 @@ fn states(
     VisionStates { pooler_output: pool(x.clone()), last_hidden_state: x, hidden_states, attentions }
 }
 
-/// The layers that hidden state `layer` needs.
-fn up_to<L>(layers: &[L], layer: usize) -> Result<&[L], VisionError> {
-    layers.get(..layer).ok_or(VisionError::Layer { layer, layers: layers.len() })
-}
-
+/// The patches of hidden state `layer`: the first `layer` layers over what `embed` gives.
+///
 /// # Shapes
-/// `x`: `[B, T, W]`; the result: `[B, N, M, W]`.
-fn patches(x: Tensor<3>, [rows, columns]: [usize; 2]) -> Tensor<4> {
+/// The result: `[B, N, M, W]`.
+fn features(
+    layers: &[impl Step],
+    layer: usize,
+    [rows, columns]: [usize; 2],
+    embed: impl FnOnce() -> Tensor<3>,
+) -> Result<Tensor<4>, VisionError> {
+    let needed = layers.get(..layer).ok_or(VisionError::Layer { layer, layers: layers.len() })?;
+    let x = needed.iter().fold(embed(), |x, layer| layer.step(x)); // [B, T, W]
     let [b, _, w] = x.dims();
-    x.slice(s![.., 1.., ..]).reshape([b, rows, columns, w])
+    Ok(x.slice(s![.., 1.., ..]).reshape([b, rows, columns, w]))
 }

@@ -8,7 +8,7 @@ use chinese_clip::{
     VisionOptions, VisionStates,
 };
 use chinese_clip_nn::resize_positions;
-use chinese_clip_tests::{Arrays, assert_close, dtypes, golden_checkpoint, quick_devices, tolerance};
+use chinese_clip_tests::{Arrays, assert_close, dtypes, golden_checkpoint, quick_devices, tolerance, values};
 
 /// Model, pictures, height, width.
 const CASES: [(&str, usize, usize, usize); 8] = [
@@ -42,10 +42,6 @@ fn batch(model: &str, count: usize, height: usize, width: usize, device: &Device
 
 fn tower(model: &str, dtype: DType, device: &Device) -> ChineseClipVisionModel {
     ChineseClipVisionModel::from_checkpoint(&golden_checkpoint(model), dtype, device).unwrap()
-}
-
-fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.clone().cast(DType::F32).into_data().try_to_vec().unwrap()
 }
 
 fn close<const D: usize>(golden: &Arrays, name: &str, found: &Tensor<D>, dtype: DType) {

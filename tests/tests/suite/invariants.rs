@@ -1,8 +1,7 @@
 //! What must hold of any embedding model: batches, padding, order and length change nothing.
 
-use burn::tensor::Tensor;
 use chinese_clip::{ChineseClipModel, DType, Device, PixelBatch, PreparedModel, TokenBatch};
-use chinese_clip_tests::{assert_close, cosine, devices, golden_checkpoint, tolerance};
+use chinese_clip_tests::{assert_close, cosine, devices, golden_checkpoint, tolerance, values};
 
 const TEXTS: [&[i64]; 3] = [&[2, 7, 9, 3], &[2, 11, 3], &[2, 30, 31, 32, 33, 34, 35, 3]];
 
@@ -28,7 +27,7 @@ impl Model {
         }
         let shape = [texts.len(), length];
         let batch = TokenBatch::new(&ids, Some(&mask), shape, &self.config.text_config, &self.device).unwrap();
-        values(self.model.get_text_features(&batch))
+        values(&self.model.get_text_features(&batch))
     }
 
     fn images(&self, seeds: &[u32]) -> Vec<f32> {
@@ -37,16 +36,12 @@ impl Model {
             seeds.iter().flat_map(|seed| (0..3 * size * size).map(move |i| ((i as f32) * 0.37 + *seed as f32).sin()));
         let shape = [seeds.len(), 3, size, size];
         let batch = PixelBatch::new(pixels.collect(), shape, &self.config.vision_config, &self.device).unwrap();
-        values(self.model.get_image_features(&batch))
+        values(&self.model.get_image_features(&batch))
     }
 
     fn width(&self) -> usize {
         self.config.projection_dim
     }
-}
-
-fn values(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().unwrap()
 }
 
 fn same(name: &str, found: &[f32], expected: &[f32]) {

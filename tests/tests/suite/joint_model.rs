@@ -3,14 +3,15 @@
 
 use std::path::Path;
 
-use burn::tensor::Tensor;
 use chinese_clip::checkpoint::{Checkpoint, CheckpointError, OpenOptions};
-use chinese_clip::config::{TextConfig, VisionConfig};
+use chinese_clip::config::TextConfig;
 use chinese_clip::{
     ChineseClipConfig, ChineseClipModel, DType, Device, Error, Limits, ModelOutput, PixelBatch, Recorder, TokenBatch,
 };
-use chinese_clip_tests::{assert_close, golden_path, quick_devices, tolerance};
+use chinese_clip_tests::{assert_close, golden_path, quick_devices, tolerance, values};
 use serde_json::Value;
+
+use crate::vision_model;
 
 const TEXTS: usize = 12;
 const IMAGES: usize = 9;
@@ -29,23 +30,10 @@ fn text_config() -> TextConfig {
     }
 }
 
-fn vision_config() -> VisionConfig {
-    VisionConfig {
-        image_size: 30,
-        patch_size: 2,
-        hidden_size: 32,
-        projection_dim: 32,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        intermediate_size: 37,
-        ..VisionConfig::default()
-    }
-}
-
 fn config() -> ChineseClipConfig {
     ChineseClipConfig {
         projection_dim: 64,
-        ..ChineseClipConfig::from_text_vision_configs(text_config(), vision_config())
+        ..ChineseClipConfig::from_text_vision_configs(text_config(), vision_model::config())
     }
 }
 
@@ -70,16 +58,12 @@ fn images(range: std::ops::Range<usize>, device: &Device) -> PixelBatch {
     let each = 3 * 30 * 30;
     let all: Vec<f32> = numbers(IMAGES * each, 1000).iter().map(|n| *n as f32 / 1000.0).collect();
     let pixels = all[range.start * each..range.end * each].to_vec();
-    PixelBatch::new(pixels, [range.len(), 3, 30, 30], &vision_config(), device).unwrap()
+    PixelBatch::new(pixels, [range.len(), 3, 30, 30], &vision_model::config(), device).unwrap()
 }
 
 fn run(model: &ChineseClipModel) -> ModelOutput {
     let device = model.logit_scale().device();
     model.forward(&texts(0..TEXTS, &device), &images(0..IMAGES, &device), &mut Recorder::off())
-}
-
-fn values(tensor: &Tensor<2>) -> Vec<f32> {
-    tensor.clone().into_data().try_to_vec().unwrap()
 }
 
 fn reopened(folder: &Path) -> Checkpoint {
@@ -173,7 +157,7 @@ fn test_load_vision_text_config() {
     let path = folder.path().join("config.json");
     std::fs::write(&path, config().to_json()).unwrap();
     let read = ChineseClipConfig::from_file(&path, &Limits::default()).unwrap();
-    assert_eq!((read.text_config, read.vision_config), (text_config(), vision_config()));
+    assert_eq!((read.text_config, read.vision_config), (text_config(), vision_model::config()));
 }
 
 /// `create_and_test_config_to_json_string`, `..._to_json_file`, `..._from_and_save_pretrained`.

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 
-use burn::tensor::Tensor;
 use chinese_clip::{
     Checkpoint, ChineseClipModel, DType, Device, Intermediate, OpenOptions, PixelBatch, PreparedModel, Recorder,
     TokenBatch, default_dtype,
 };
-use chinese_clip_tests::{Arrays, Tolerance, assert_close, dtypes, golden_path, quick_devices};
+use chinese_clip_tests::{Arrays, Tolerance, assert_close, dtypes, golden_path, quick_devices, values};
 use safetensors::{Dtype, View};
 use serde::Deserialize;
 
@@ -70,10 +69,6 @@ impl View for &Recipe {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.cast(DType::F32).into_data().try_to_vec().unwrap()
-}
-
 #[test]
 fn class_rows_features_and_logits_equal_the_reference() {
     let golden = golden_path("vit-b-16");
@@ -129,9 +124,9 @@ impl Place<'_> {
         let (texts, images) = self.inputs();
         let Checkpoint { config, weights, .. } = self.checkpoint;
         let model = PreparedModel::load(config, weights, self.dtype, self.device).unwrap();
-        self.close("text.features", "prepared", &values(model.get_text_features(&texts)));
-        self.close("vision.features", "prepared", &values(model.get_image_features(&images)));
-        self.close("logits_per_image", "prepared", &values(model.forward(&texts, &images).logits_per_image));
+        self.close("text.features", "prepared", &values(&model.get_text_features(&texts)));
+        self.close("vision.features", "prepared", &values(&model.get_image_features(&images)));
+        self.close("logits_per_image", "prepared", &values(&model.forward(&texts, &images).logits_per_image));
     }
 
     /// The class token's row of every layer too.
@@ -146,7 +141,7 @@ impl Place<'_> {
         for name in self.arrays.names().iter().filter(|name| name.starts_with("text.") || name.starts_with("vision.")) {
             let (_, shape) = self.arrays.f32(name);
             let (rows, width) = (shape[0], shape[1]);
-            let all = values(kept[name].flat());
+            let all = values(&kept[name].flat());
             let class: Vec<f32> = all.chunks(all.len() / rows).flat_map(|row| row[..width].to_vec()).collect();
             self.close(name, "canonical", &class);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chinese_clip::{ChineseClipModel, DType, Device, Intermediate, PixelBatch, PreparedModel, Recorder, TokenBatch};
-use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, dtypes, golden_checkpoint, tolerance};
+use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, dtypes, golden_checkpoint, tolerance, values};
 
 const MODELS: [&str; 5] = ["small", "heads", "odd", "one", "resnet"];
 
@@ -54,10 +54,6 @@ impl Golden {
     }
 }
 
-fn values<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Vec<f32> {
-    tensor.cast(DType::F32).into_data().try_to_vec().unwrap()
-}
-
 #[test]
 fn every_layer_equals_the_reference() {
     for (name, device, dtype) in cases() {
@@ -74,7 +70,7 @@ fn every_layer_equals_the_reference() {
         found.sort();
         assert_eq!(found, expected, "names of intermediates of {name}");
         for name in expected {
-            golden.close(name, &values(kept[name].flat()));
+            golden.close(name, &values(&kept[name].flat()));
         }
     }
 }
@@ -84,11 +80,11 @@ fn outputs_equal_the_reference() {
     for (name, device, dtype) in cases() {
         let golden = Golden::load(name, &device, dtype);
         let output = golden.model.forward(&golden.texts, &golden.images, &mut Recorder::off());
-        golden.close("logits_per_image", &values(output.logits_per_image.clone()));
-        golden.close("logits_per_text", &values(output.logits_per_text.clone()));
-        golden.close("loss", &values(output.loss().unwrap()));
-        golden.close("text_embeds", &values(output.text_embeds));
-        golden.close("image_embeds", &values(output.image_embeds));
+        golden.close("logits_per_image", &values(&output.logits_per_image));
+        golden.close("logits_per_text", &values(&output.logits_per_text));
+        golden.close("loss", &values(&output.loss().unwrap()));
+        golden.close("text_embeds", &values(&output.text_embeds));
+        golden.close("image_embeds", &values(&output.image_embeds));
     }
 }
 
@@ -102,8 +98,8 @@ fn segments_equal_the_reference() {
         let batch = TokenBatch::new(&ids, None, [shape[0], shape[1]], &config, &device).unwrap();
         let batch = batch.with_token_type_ids(&types, &config).unwrap();
         let canonical = golden.model.get_text_features(&batch, &mut Recorder::off());
-        golden.close("segments.text.features", &values(canonical));
-        golden.close("segments.text.features", &values(golden.model.clone().prepare().get_text_features(&batch)));
+        golden.close("segments.text.features", &values(&canonical));
+        golden.close("segments.text.features", &values(&golden.model.clone().prepare().get_text_features(&batch)));
     }
 }
 
@@ -118,9 +114,9 @@ fn loading_the_prepared_form_equals_preparing_the_loaded_one() {
         let loaded = PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, &device).unwrap();
         let prepared = golden.model.clone().prepare();
         let (a, b) = (loaded.get_text_features(&golden.texts), prepared.get_text_features(&golden.texts));
-        assert_eq!(values(a), values(b), "text features of {name}");
+        assert_eq!(values(&a), values(&b), "text features of {name}");
         let (a, b) = (loaded.get_image_features(&golden.images), prepared.get_image_features(&golden.images));
-        assert_eq!(values(a), values(b), "image features of {name}");
+        assert_eq!(values(&a), values(&b), "image features of {name}");
     }
 }
 
@@ -130,14 +126,14 @@ fn prepared_form_equals_the_canonical_one() {
         let golden = Golden::load(name, &device, dtype);
         let canonical = golden.model.forward(&golden.texts, &golden.images, &mut Recorder::off());
         let prepared = golden.model.clone().prepare();
-        golden.close("text.features", &values(prepared.get_text_features(&golden.texts)));
-        golden.close("vision.features", &values(prepared.get_image_features(&golden.images)));
+        golden.close("text.features", &values(&prepared.get_text_features(&golden.texts)));
+        golden.close("vision.features", &values(&prepared.get_image_features(&golden.images)));
         let output = prepared.forward(&golden.texts, &golden.images);
         let (expected, found) = (canonical.logits_per_image, output.logits_per_image);
         let shape = expected.dims();
         // logits are up to exp(3) = 20 times a cosine
         let base = tolerance(dtype);
         let bound = Tolerance { atol: 20.0 * base.atol, ..base };
-        assert_close(name, &values(found), &values(expected), &shape, bound);
+        assert_close(name, &values(&found), &values(&expected), &shape, bound);
     }
 }

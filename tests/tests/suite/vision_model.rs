@@ -8,7 +8,7 @@ use chinese_clip::config::VisionConfig;
 use chinese_clip::{
     Checkpoint, ChineseClipVisionModel, DType, Device, OpenOptions, PixelBatch, VisionOptions, VisionStates,
 };
-use chinese_clip_tests::{Arrays, assert_close, golden_checkpoint, golden_path, quick_devices, tolerance};
+use chinese_clip_tests::{Arrays, assert_close, golden_checkpoint, golden_path, quick_devices, tolerance, values};
 use safetensors::tensor::{Dtype, TensorView};
 
 const BATCH: usize = 12;
@@ -17,7 +17,7 @@ const EVERYTHING: VisionOptions =
     VisionOptions { output_hidden_states: true, output_attentions: true, interpolate_pos_encoding: false };
 
 /// `ChineseCLIPVisionModelTester.get_config`.
-fn config() -> VisionConfig {
+pub(crate) fn config() -> VisionConfig {
     VisionConfig {
         image_size: 30,
         patch_size: 2,
@@ -41,10 +41,6 @@ fn pixels(first: usize, count: usize, edge: usize, device: &Device) -> PixelBatc
     let number = |i: usize| (i * 7919 % 10007) as f32 / 10007.0;
     let values = (first * each..(first + count) * each).map(number).collect();
     PixelBatch::any_size(values, [count, 3, edge, edge], &config(), device).unwrap()
-}
-
-fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    tensor.clone().cast(DType::F32).into_data().try_to_vec().unwrap()
 }
 
 fn same<const D: usize>(name: &str, found: &Tensor<D>, expected: &Tensor<D>) {

@@ -10,6 +10,7 @@ cn_clip_texts.jsonl        one line a text: all ids without [CLS] and [SEP]; aft
 cn_clip_code_points.txt    for every code point c that Unicode 14 has assigned the class of the ids of "a" + c + "b", as in
                            text_code_points.txt; what is not assigned is "unassigned"
 """
+import functools
 import json
 import random
 import sys
@@ -18,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cn_clip.clip import _tokenizer, tokenize
+from code_points import SCALARS, kind, runs
 
 HERE = Path(__file__).parent
 if (version("cn_clip"), unicodedata.unidata_version) != ("1.6.0", "14.0.0"):
@@ -33,29 +35,11 @@ def write(name, text):
     print(f"{name}: {len(text)} bytes")
 
 
-def code_points():
-    deleted, space = ids("ab"), ids("a b")
-    vocab, unknown = _tokenizer.vocab, _tokenizer.vocab["[UNK]"]
-    runs = []
-    for c in range(0x110000):
-        if 0xD800 <= c <= 0xDFFF:
-            continue
-        if unicodedata.category(chr(c)) == "Cn":
-            kind = "unassigned"
-        else:
-            got = ids(f"a{chr(c)}b")
-            kind = (
-                "deleted" if got == deleted
-                else "space" if got == space
-                else "unknown" if got == [unknown]
-                else "split" if got == [space[0], vocab.get(chr(c), unknown), space[1]]
-                else " ".join(map(str, got))
-            )
-        if runs and runs[-1][2] == kind and (runs[-1][1] == c - 1 or (runs[-1][1], c) == (0xD7FF, 0xE000)):
-            runs[-1][1] = c
-        else:
-            runs.append([c, c, kind])
-    return "".join(f"{first:04X} {last:04X} {kind}\n" for first, last, kind in runs)
+def kinds():
+    cached = functools.cache(ids)
+    for c in SCALARS:
+        assigned = unicodedata.category(chr(c)) != "Cn"
+        yield c, kind(c, ids(f"a{chr(c)}b"), cached, _tokenizer.vocab) if assigned else "unassigned"
 
 
 def mixtures():
@@ -70,4 +54,4 @@ for text in inputs + mixtures():  # `tokenize` is the ids cut to 50 between [CLS
     assert tokenize(text)[0].tolist() == ([101] + ids(text)[:50] + [102] + [0] * 52)[:52]
 rows = [{"ids": ids(text)} for text in inputs] + [{"text": text, "ids": ids(text)} for text in mixtures()]
 write("cn_clip_texts.jsonl", "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
-write("cn_clip_code_points.txt", code_points())
+write("cn_clip_code_points.txt", runs(kinds()))

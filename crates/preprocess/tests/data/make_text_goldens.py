@@ -16,6 +16,7 @@ text_code_points.txt   for every Unicode scalar value c the class of the ids of 
                        unknown    one [UNK] for all three
                        otherwise  the ids, without [CLS] and [SEP]
 """
+import functools
 import json
 import os
 import random
@@ -27,6 +28,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 import tokenizers  # noqa: E402
 import transformers  # noqa: E402
+from code_points import SCALARS, kind, runs  # noqa: E402
 
 PINNED = {"transformers": "4.51.3", "tokenizers": "0.21.4"}
 CUTS = [2, 3, 8, 52, 512]
@@ -79,29 +81,13 @@ def odd_ids(tokenizer):
     return lists
 
 
-def code_points(tokenizer):
-    plain = tokenizer.backend_tokenizer
-    ids = lambda text: plain.encode(text, add_special_tokens=False).ids  # noqa: E731
-    deleted, space = ids("ab"), ids("a b")
-    vocab, unknown = tokenizer.vocab, tokenizer.unk_token_id
-    scalars = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
-    runs = []
-    for start in range(0, len(scalars), 1 << 16):
-        block = scalars[start : start + (1 << 16)]
+def kinds(tokenizer):
+    plain, vocab = tokenizer.backend_tokenizer, tokenizer.vocab
+    ids = functools.cache(lambda text: plain.encode(text, add_special_tokens=False).ids)
+    for start in range(0, len(SCALARS), 1 << 16):
+        block = SCALARS[start : start + (1 << 16)]
         for c, encoded in zip(block, plain.encode_batch([f"a{chr(c)}b" for c in block], add_special_tokens=False)):
-            got = encoded.ids
-            kind = (
-                "deleted" if got == deleted
-                else "space" if got == space
-                else "unknown" if got == [unknown]
-                else "split" if got == [space[0], vocab.get(chr(c), unknown), space[1]]
-                else " ".join(map(str, got))
-            )
-            if runs and runs[-1][2] == kind and (runs[-1][1] == c - 1 or (runs[-1][1], c) == (0xD7FF, 0xE000)):
-                runs[-1][1] = c
-            else:
-                runs.append([c, c, kind])
-    return "".join(f"{first:04X} {last:04X} {kind}\n" for first, last, kind in runs)
+            yield c, kind(c, encoded.ids, ids, vocab)
 
 
 def main():
@@ -129,7 +115,7 @@ def main():
                     for ids in odd],
         "tokenizer_json": backend,
     }, ensure_ascii=True, separators=(",", ":")) + "\n")
-    write("text_code_points.txt", code_points(tokenizer))
+    write("text_code_points.txt", runs(kinds(tokenizer)))
 
 
 main()
