@@ -61,6 +61,11 @@ impl Isa {
         }
     }
 
+    /// Rows of a tile of sums that fill the registers: `R` of a [`Kernel`].
+    pub(crate) fn rows(self) -> usize {
+        self.run(TileRows)
+    }
+
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Kind::Portable => Scalar256b.vectorize(Run::<K, 4, 2>(kernel)),
@@ -81,6 +86,17 @@ impl Isa {
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) -> Self::Output;
+}
+
+struct TileRows;
+
+impl Kernel for TileRows {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const V: usize>(self, _: S) -> usize {
+        R
+    }
 }
 
 struct Run<K, const R: usize, const V: usize>(K);
