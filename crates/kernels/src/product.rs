@@ -21,6 +21,8 @@ pub const PANEL: usize = 16;
 const DEPTH: usize = 768;
 /// About the most rows of a block.
 const ROWS: usize = 168;
+/// The least tiles of a block among several.
+const TILES: usize = 8;
 
 /// Lays weights out in panels of [`PANEL`] outputs.
 ///
@@ -69,7 +71,7 @@ pub fn affine(isa: Isa, x: &[f32], inputs: usize, panels: &[f32], epilogue: Epil
     // SAFETY: the tasks cover every row and every panel, and write all sums of theirs.
     unsafe {
         fill(rows * outputs, |output| {
-            tasks.into_par_iter().for_each_init(Vec::new, |left, block| isa.run(Task { block, output, left }));
+            tasks.into_par_iter().for_each_init(Left::default, |left, block| isa.run(Task { block, output, left }));
         })
     }
 }
@@ -86,28 +88,51 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Blocks of rows that fit the cache, whole tiles of `tile` rows; columns are split too where those are too few to keep the
-    /// threads busy.
+    /// Blocks of rows that fit the cache, of whole tiles of `tile` rows, as many for each thread as for the others; columns are
+    /// split too where those are too few to keep the threads busy.
     fn split(&self, threads: usize, tile: usize) -> Vec<Self> {
-        let down = self.rows.len().div_ceil(ROWS).max(1);
-        let rows = parts(&self.rows, self.rows.len().div_ceil(down).next_multiple_of(tile));
-        let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(rows.len().max(1)) };
-        let columns = parts(&self.columns, self.columns.len().div_ceil(across));
+        let down = self.rows.len().div_ceil(ROWS).next_multiple_of(threads);
+        let down = if self.rows.len() < down * tile * TILES { 1 } else { down };
+        let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
+        let (rows, columns) = (shares(&self.rows, down, tile), shares(&self.columns, across, 1));
         let pairs = rows.iter().flat_map(|rows| columns.iter().map(move |columns| (rows, columns)));
         pairs.map(|(rows, columns)| Self { rows: rows.clone(), columns: columns.clone(), ..self.clone() }).collect()
     }
 }
 
-/// Ranges of `step`; the last may be shorter.
-fn parts(range: &Range<usize>, step: usize) -> Vec<Range<usize>> {
-    range.clone().step_by(step.max(1)).map(|start| start..(start + step).min(range.end)).collect()
+/// At most `count` ranges, whose lengths in units of `unit` differ by one at most.
+fn shares(range: &Range<usize>, count: usize, unit: usize) -> Vec<Range<usize>> {
+    let units = range.len().div_ceil(unit);
+    let at = |share: usize| (range.start + share * units / count * unit).min(range.end);
+    (0..count).map(|share| at(share)..at(share + 1)).filter(|share| !share.is_empty()).collect()
 }
 
 struct Task<'a> {
     block: Block<'a>,
     output: Output,
-    /// The rows of the block, [`DEPTH`] apart.
-    left: &'a mut Vec<f32>,
+    left: &'a mut Left,
+}
+
+/// Some columns of some rows, copied together.
+#[derive(Default)]
+struct Left {
+    /// Rows are [`DEPTH`] apart.
+    numbers: Vec<f32>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Left {
+    fn hold(&mut self, x: &[f32], width: usize, rows: &Range<usize>, columns: &Range<usize>) {
+        if (&self.rows, &self.columns) != (rows, columns) {
+            self.numbers.clear();
+            for row in rows.clone() {
+                self.numbers.extend_from_slice(&x[row * width..][columns.clone()]);
+                self.numbers.resize(self.numbers.len() + DEPTH - columns.len(), 0.0);
+            }
+            (self.rows, self.columns) = (rows.clone(), columns.clone());
+        }
+    }
 }
 
 impl Kernel for Task<'_> {
@@ -116,11 +141,9 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(mut self, simd: S) {
         let Block { x, inputs, panels, rows, columns, .. } = self.block.clone();
-        self.left.resize(rows.len() * DEPTH, 0.0);
-        for depth in parts(&(0..inputs), DEPTH) {
-            for (to, row) in self.left.chunks_exact_mut(DEPTH).zip(rows.clone()) {
-                to[..depth.len()].copy_from_slice(&x[row * inputs..][depth.clone()]);
-            }
+        for start in (0..inputs).step_by(DEPTH) {
+            let depth = start..inputs.min(start + DEPTH);
+            self.left.hold(x, inputs, &rows, &depth);
             for panel in columns.clone() {
                 let weights = &panels[panel * inputs * PANEL..][depth.start * PANEL..depth.end * PANEL];
                 let mut row = rows.start;
@@ -150,7 +173,7 @@ impl Task<'_> {
         weights: &[f32],
     ) -> usize {
         let Block { inputs, epilogue, rows, .. } = &self.block;
-        let left = &self.left[(row - rows.start) * DEPTH..][..R * DEPTH];
+        let left = &self.left.numbers[(row - rows.start) * DEPTH..][..R * DEPTH];
         let sums = tile::<S, R, V>(simd, std::array::from_fn(|i| &left[i * DEPTH..][..depth.len()]), weights);
         let (outputs, at) = (epilogue.bias.len(), panel * PANEL);
         for (i, sums) in sums.into_iter().enumerate() {
