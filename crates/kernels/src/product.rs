@@ -92,7 +92,7 @@ impl Block<'_> {
     /// split too where those are too few to keep the threads busy.
     fn split(&self, threads: usize, tile: usize) -> Vec<Self> {
         let down = self.rows.len().div_ceil(ROWS).next_multiple_of(threads);
-        let down = if self.rows.len() < down * tile * TILES { 1 } else { down };
+        let down = if self.rows.len() <= down * tile * TILES { 1 } else { down };
         let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
         let (rows, columns) = (shares(&self.rows, down, tile), shares(&self.columns, across, 1));
         let pairs = rows.iter().flat_map(|rows| columns.iter().map(move |columns| (rows, columns)));
