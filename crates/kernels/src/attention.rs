@@ -50,22 +50,34 @@ pub struct Attention<'a> {
     pub width: usize,
 }
 
-/// `softmax(queries * keys' / sqrt(E) + bias) * values`.
+impl Attention<'_> {
+    /// Numbers of the result.
+    fn len(&self) -> usize {
+        self.lengths[0] * self.lengths[1] * self.heads * self.width
+    }
+}
+
+/// `softmax(queries * keys' / sqrt(E) + bias) * values`, of each batch for itself: sequences of one length are one batch.
 ///
 /// # Shapes
-/// The result: `[B, Q, H * E]`.
+/// The result: `[B, Q, H * E]` of every batch, one after the other.
 ///
 /// # Panics
 /// If a slice is too short, or there is no key.
-pub fn attention(isa: Isa, inputs: &Attention<'_>) -> Vec<f32> {
-    let [b, q, l] = inputs.lengths;
-    assert!(l > 0, "attention to no key");
+pub fn attention(isa: Isa, batches: &[Attention<'_>]) -> Vec<f32> {
+    let (mut tasks, mut start) = (Vec::new(), 0);
+    for inputs in batches {
+        let [b, _, l] = inputs.lengths;
+        assert!(l > 0, "attention to no key");
+        let pairs = (0..b).flat_map(|sequence| (0..inputs.heads).map(move |head| (sequence, head)));
+        tasks.extend(pairs.map(|(sequence, head)| (inputs, start, sequence, head)));
+        start += inputs.len();
+    }
     // SAFETY: the tasks are all heads of all sequences, and each writes its columns of every query.
     unsafe {
-        fill(b * q * inputs.heads * inputs.width, |output| {
-            (0..b * inputs.heads).into_par_iter().for_each_init(Vec::new, |scratch, task| {
-                let (sequence, head) = (task / inputs.heads, task % inputs.heads);
-                isa.run(Task { inputs, sequence, head, output, scratch });
+        fill(start, |output| {
+            tasks.into_par_iter().for_each_init(Vec::new, |scratch, (inputs, start, sequence, head)| {
+                isa.run(Task { inputs, start, sequence, head, output, scratch });
             });
         })
     }
@@ -73,6 +85,8 @@ pub fn attention(isa: Isa, inputs: &Attention<'_>) -> Vec<f32> {
 
 struct Task<'a> {
     inputs: &'a Attention<'a>,
+    /// Where the result of the batch begins.
+    start: usize,
     sequence: usize,
     head: usize,
     output: Output,
@@ -84,7 +98,7 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        let Self { inputs, sequence, head, output, scratch } = self;
+        let Self { inputs, start, sequence, head, output, scratch } = self;
         let [_, q, l] = inputs.lengths;
         let (e, d) = (inputs.width, inputs.heads * inputs.width);
         let columns = head * e..(head + 1) * e;
@@ -120,7 +134,7 @@ impl Kernel for Task<'_> {
                     for (to, context) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(context) {
                         *to = simd.mul_f32s(*context, inverse);
                     }
-                    let start = (sequence * q + from + i) * d + columns.start + part.start;
+                    let start = start + (sequence * q + from + i) * d + columns.start + part.start;
                     // SAFETY: tasks own the columns of different heads or the rows of different sequences.
                     unsafe { output.part(start, part.len()) }.copy_from_slice(&line[..part.len()]);
                 }

@@ -163,7 +163,7 @@ fn attention_of_any_shape() {
                     heads: h,
                     width: e,
                 };
-                let found = attention(isa, &inputs);
+                let found = attention(isa, &[inputs]);
                 assert_eq!(found.len(), b * q * d);
                 for (at, found) in found.iter().enumerate() {
                     let (s, row, column) = (at / (q * d), at / d % q, at % d);
@@ -185,5 +185,29 @@ fn attention_of_any_shape() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn batches_of_different_lengths_are_computed_each_for_itself() {
+    let (heads, width) = (3, 20);
+    let d = heads * width;
+    let (queries, keys, values) = (numbers(100 * d, 1), numbers(100 * d, 2), numbers(100 * d, 3));
+    let rows = |numbers| Rows { numbers, row: d, sequence: 0 };
+    let batches: Vec<Attention<'_>> = [(0, 1, 1), (1, 30, 2), (31, 2, 47), (33, 1, 52)]
+        .into_iter()
+        .map(|(from, q, l)| Attention {
+            queries: rows(&queries[from * d..]),
+            keys: rows(&keys[from * d..]),
+            values: rows(&values[from * d..]),
+            bias: None,
+            lengths: [1, q, l],
+            heads,
+            width,
+        })
+        .collect();
+    for isa in Isa::available() {
+        let alone: Vec<f32> = batches.iter().flat_map(|batch| attention(isa, &[*batch])).collect();
+        assert_eq!(attention(isa, &batches), alone, "{}", isa.name());
     }
 }

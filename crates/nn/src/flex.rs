@@ -62,19 +62,51 @@ pub(crate) fn attention(
         Some(bias) => Some(Strided::of(&bias.clone().squeeze_dim::<3>(1))?),
         None => None,
     };
-    let y = kernels::attention(
-        Isa::current(),
-        &kernels::Attention {
-            queries: q.rows(),
-            keys: k.rows(),
-            values: v.rows(),
-            bias: bias.as_ref().map(Strided::rows),
-            lengths: [b, queries, keys],
+    let batch = kernels::Attention {
+        queries: q.rows(),
+        keys: k.rows(),
+        values: v.rows(),
+        bias: bias.as_ref().map(Strided::rows),
+        lengths: [b, queries, keys],
+        heads,
+        width: d / heads,
+    };
+    Some(tensor(kernels::attention(Isa::current(), &[batch]), [b, queries, d]))
+}
+
+/// Whether [`attention_packed`] gives something for tensors like this one.
+pub(crate) fn attends_packed(like: &Tensor<1>) -> bool {
+    flex(like).is_some()
+}
+
+/// The same without a bias, of sequences of any number of queries and keys, one after the other.
+///
+/// # Shapes
+/// `q`: `[1, N, D]`; `k` and `v`: `[1, M, D]`, where N and M are the sums of `lengths`; the result: `[1, N, D]`.
+pub(crate) fn attention_packed(
+    q: &Tensor<3>,
+    k: &Tensor<3>,
+    v: &Tensor<3>,
+    lengths: &[[usize; 2]],
+    heads: usize,
+) -> Option<Tensor<3>> {
+    let [_, rows, d] = q.dims();
+    let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
+    let (mut query, mut key) = (0, 0);
+    let mut batches = Vec::with_capacity(lengths.len());
+    for &[queries, keys] in lengths {
+        batches.push(kernels::Attention {
+            queries: q.rows_from(query),
+            keys: k.rows_from(key),
+            values: v.rows_from(key),
+            bias: None,
+            lengths: [1, queries, keys],
             heads,
             width: d / heads,
-        },
-    );
-    Some(tensor(y, [b, queries, d]))
+        });
+        (query, key) = (query + queries, key + keys);
+    }
+    Some(tensor(kernels::attention(Isa::current(), &batches), [1, rows, d]))
 }
 
 fn kernels_name(activation: Activation) -> Option<kernels::Activation> {
@@ -127,8 +159,14 @@ impl Strided {
     }
 
     fn rows(&self) -> Rows<'_> {
+        self.rows_from(0)
+    }
+
+    /// Without the first `row` rows.
+    fn rows_from(&self, row: usize) -> Rows<'_> {
         let layout = self.0.layout();
         let stride = |dimension: usize| layout.strides()[dimension].unsigned_abs();
-        Rows { numbers: &self.0.storage()[layout.start_offset()..], row: stride(1), sequence: stride(0) }
+        let numbers = &self.0.storage()[layout.start_offset() + row * stride(1)..];
+        Rows { numbers, row: stride(1), sequence: stride(0) }
     }
 }

@@ -26,6 +26,7 @@ mod positions;
 mod prepared;
 mod prepared_linear;
 mod recorder;
+mod sequences;
 
 pub use activation::activate;
 pub use attention::{Attention, mask_bias};
@@ -35,6 +36,7 @@ pub use mlp::{Mlp, PreparedMlp};
 pub use names::rename;
 pub use pixels::PixelBatch;
 pub use positions::resize_positions;
-pub use prepared::{PreparedAttention, Rows};
+pub use prepared::PreparedAttention;
 pub use prepared_linear::PreparedLinear;
 pub use recorder::{Intermediate, Recorder};
+pub use sequences::{Packed, Rows, Sequences};

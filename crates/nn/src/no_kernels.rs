@@ -28,3 +28,17 @@ pub(crate) fn attention(
 ) -> Option<Tensor<3>> {
     None
 }
+
+pub(crate) fn attends_packed(_: &Tensor<1>) -> bool {
+    false
+}
+
+pub(crate) fn attention_packed(
+    _: &Tensor<3>,
+    _: &Tensor<3>,
+    _: &Tensor<3>,
+    _: &[[usize; 2]],
+    _: usize,
+) -> Option<Tensor<3>> {
+    None
+}

@@ -6,30 +6,10 @@
 use burn::module::Module;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{DType, Device, Tensor, s};
+use burn::tensor::{DType, Device, Tensor};
 
 use crate::attention::{merge_heads, probabilities, split_heads};
-use crate::{Attention, PreparedLinear, fast};
-
-/// Which rows of a layer's output are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    /// Every token.
-    All,
-    /// The class token, row 0.
-    Class,
-}
-
-impl Rows {
-    /// # Shapes
-    /// `x`: `[B, L, D]`; the result: `[B, Q, D]`.
-    pub fn of(self, x: Tensor<3>) -> Tensor<3> {
-        match self {
-            Self::All => x,
-            Self::Class => x.slice(s![.., 0..1, ..]),
-        }
-    }
-}
+use crate::{Attention, PreparedLinear, Rows, Sequences, fast};
 
 /// Self-attention with one fused projection.
 #[derive(Module, Debug)]
@@ -79,17 +59,17 @@ impl PreparedAttention {
     }
 
     /// # Shapes
-    /// `x`: `[B, L, D]`; `bias`: `[B, 1, L, L]` in f32; the result: `[B, Q, D]`.
-    pub fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
-        self.output.forward(self.context(x, bias, rows))
+    /// `x`: `[B, L, D]`; the result: `[B, Q, D]`; see [`Sequences`].
+    pub fn forward(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {
+        self.output.forward(self.context(x, sequences, rows))
     }
 
     /// A residual of `[B, Q, D]` and what attention adds to it.
-    pub fn forward_added(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows, residual: Tensor<3>) -> Tensor<3> {
-        self.output.forward_added(self.context(x, bias, rows), residual)
+    pub fn forward_added(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows, residual: Tensor<3>) -> Tensor<3> {
+        self.output.forward_added(self.context(x, sequences, rows), residual)
     }
 
-    fn context(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
+    fn context(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {
         let d = x.dims()[2];
         let (q, k, v) = match rows {
             Rows::All => {
@@ -97,15 +77,16 @@ impl PreparedAttention {
                 (qkv.clone().narrow(2, 0, d), qkv.clone().narrow(2, d, d), qkv.narrow(2, 2 * d, d))
             }
             Rows::Class => {
-                let q = self.qkv.forward_columns(rows.of(x.clone()), 0..d); // [B, 1, D]
+                let q = self.qkv.forward_columns(sequences.rows(x.clone(), rows), 0..d); // [B, 1, D]
                 let kv = self.qkv.forward_columns(x, d..3 * d); // [B, L, 2 D]
                 (q, kv.clone().narrow(2, 0, d), kv.narrow(2, d, d))
             }
         };
-        let bias = bias.map(|bias| match rows {
-            Rows::All => bias,
-            Rows::Class => bias.narrow(2, 0, 1), // [B, 1, 1, L]
-        });
+        let bias = match sequences {
+            Sequences::Whole => None,
+            Sequences::Padded(bias) => Some(bias.clone().narrow(2, 0, q.dims()[1])), // [B, 1, Q, L]
+            Sequences::Packed(packed) => return attend_packed(&q, &k, &v, &packed.lengths(rows), self.heads),
+        };
         let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads);
         context.unwrap_or_else(|| attend(q, k, v, bias, self.heads)) // [B, Q, D]
     }
@@ -132,4 +113,21 @@ fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Option<Tensor<4>>, hea
     let [q, k, v] = [q, k, v].map(|x| split_heads(x, heads).cast(wide));
     let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
     merge_heads(attention(q, k, v, None, bias, options)).cast(dtype)
+}
+
+/// Attention of packed sequences; by burn's own operation it is one call for each.
+///
+/// # Shapes
+/// `q`: `[1, N, D]`; `k` and `v`: `[1, M, D]`, where N and M are the sums of `lengths`; the result: `[1, N, D]`.
+fn attend_packed(q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>, lengths: &[[usize; 2]], heads: usize) -> Tensor<3> {
+    fast::attention_packed(q, k, v, lengths, heads).unwrap_or_else(|| {
+        let (mut query, mut key) = (0, 0);
+        let contexts = lengths.iter().map(|&[queries, keys]| {
+            let q = q.clone().narrow(1, query, queries);
+            let [k, v] = [k, v].map(|x| x.clone().narrow(1, key, keys));
+            (query, key) = (query + queries, key + keys);
+            attend(q, k, v, None, heads)
+        });
+        Tensor::cat(contexts.collect(), 1)
+    })
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::mask_bias;
+use chinese_clip_nn::{Packed, Sequences, mask_bias};
 
 use crate::TextError;
 
@@ -12,6 +12,17 @@ pub struct TokenBatch {
     pub(crate) ids: Tensor<2, Int>,
     pub(crate) types: Option<Tensor<2, Int>>,
     padding: Option<Tensor<2>>,
+    /// Which tokens are no padding, in row-major order, where some are and each text keeps its first.
+    kept: Option<Vec<usize>>,
+}
+
+/// The tokens that a tower computes, and how they lie: `[B, L]`, or `[1, N]` without padding.
+pub(crate) struct Tokens {
+    pub(crate) ids: Tensor<2, Int>,
+    pub(crate) types: Tensor<2, Int>,
+    /// `[1, L]` or `[1, N]`.
+    pub(crate) positions: Tensor<2, Int>,
+    pub(crate) sequences: Sequences,
 }
 
 impl TokenBatch {
@@ -34,15 +45,19 @@ impl TokenBatch {
             return Err(TextError::TooLong { length, limit: config.max_position_embeddings });
         }
         let ids = int_tensor("input_ids", input_ids, shape, config.vocab_size, device)?;
-        let padding = attention_mask
-            .map(|mask| {
-                check("attention_mask", mask, shape, 2)?;
-                let padded: Vec<f32> = mask.iter().map(|&keep| if keep == 0 { 1.0 } else { 0.0 }).collect();
-                let all_kept = mask.iter().all(|&keep| keep == 1);
-                Ok((!all_kept).then(|| Tensor::from_data(TensorData::new(padded, shape), (device, DType::F32))))
-            })
-            .transpose()?;
-        Ok(Self { ids, types: None, padding: padding.flatten() })
+        if let Some(mask) = attention_mask {
+            check("attention_mask", mask, shape, 2)?;
+        }
+        let mask = attention_mask.filter(|mask| mask.contains(&0));
+        let padding = mask.map(|mask| {
+            let padded: Vec<f32> = mask.iter().map(|&keep| 1.0 - keep as f32).collect();
+            Tensor::from_data(TensorData::new(padded, shape), (device, DType::F32))
+        });
+        let kept = mask.filter(|mask| mask.iter().step_by(length).all(|&first| first == 1)).map(|mask| {
+            let kept = |(at, &keep): (usize, &i64)| (keep == 1).then_some(at);
+            mask.iter().enumerate().filter_map(kept).collect()
+        });
+        Ok(Self { ids, types: None, padding, kept })
     }
 
     /// Gives the segment of each token; without it, all are 0.
@@ -57,9 +72,28 @@ impl TokenBatch {
         self.ids.dims()
     }
 
-    /// The bias of attention scores, `[B, 1, L, L]` in f32; `None` where nothing is masked.
-    pub(crate) fn bias(&self) -> Option<Tensor<4>> {
-        self.padding.clone().map(mask_bias)
+    /// All tokens.
+    pub(crate) fn padded(&self) -> Tokens {
+        let positions = Tensor::arange(0..self.shape()[1] as i64, &self.ids.device()).unsqueeze(); // [1, L]
+        let sequences = self.padding.clone().map_or(Sequences::Whole, |padding| Sequences::Padded(mask_bias(padding)));
+        Tokens { ids: self.ids.clone(), types: self.types(), positions, sequences }
+    }
+
+    /// The tokens that are no padding; `None` where all are, or where a text has lost its first token, on which it ends.
+    pub(crate) fn packed(&self) -> Option<Tokens> {
+        let kept = self.kept.as_ref()?;
+        let ([b, l], device) = (self.shape(), self.ids.device());
+        let row = |values: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(values, [kept.len()]), &device);
+        let at = row(kept.iter().map(|&at| at as i64).collect());
+        let pick = |x: Tensor<2, Int>| x.reshape([1, b * l]).select(1, at.clone()); // [1, N]
+        let positions = row(kept.iter().map(|&at| (at % l) as i64).collect()).unsqueeze(); // [1, N]
+        let lengths = kept.chunk_by(|a, b| a / l == b / l).map(<[usize]>::len).collect();
+        let sequences = Sequences::Packed(Packed::new(lengths, &device));
+        Some(Tokens { ids: pick(self.ids.clone()), types: pick(self.types()), positions, sequences })
+    }
+
+    fn types(&self) -> Tensor<2, Int> {
+        self.types.clone().unwrap_or_else(|| self.ids.zeros_like())
     }
 }
 
@@ -114,8 +148,21 @@ mod tests {
 
     #[test]
     fn a_mask_of_ones_needs_no_bias() {
-        assert!(batch(&[1, 2], Some(&[1, 1]), [1, 2]).unwrap().bias().is_none());
-        let bias = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().bias().unwrap();
+        let full = batch(&[1, 2], Some(&[1, 1]), [1, 2]).unwrap();
+        assert!(matches!(full.padded().sequences, Sequences::Whole) && full.packed().is_none());
+        let Sequences::Padded(bias) = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().padded().sequences else {
+            panic!("no bias");
+        };
         assert_eq!(bias.dims(), [1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn packed_tokens_are_those_of_the_mask() {
+        let ids = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let packed = |mask: &[i64]| batch(&ids, Some(mask), [3, 3]).unwrap().packed();
+        assert!(packed(&[1, 1, 0, 0, 0, 0, 1, 1, 1]).is_none() && packed(&[0, 1, 1, 1, 1, 1, 1, 1, 1]).is_none());
+        let tokens = packed(&[1, 1, 0, 1, 0, 0, 1, 0, 1]).unwrap();
+        let numbers = |tensor: Tensor<2, Int>| tensor.into_data().iter::<i64>().collect::<Vec<_>>();
+        assert_eq!((numbers(tokens.ids), numbers(tokens.positions)), (vec![1, 2, 4, 7, 9], vec![0, 1, 0, 0, 2]));
     }
 }

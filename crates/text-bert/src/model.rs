@@ -6,10 +6,11 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
-use burn::tensor::{Device, Int, Tensor, s};
+use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::{PositionEmbedding, TextConfig};
-use chinese_clip_nn::{Attention, Mlp, Recorder, layer_norm};
+use chinese_clip_nn::{Attention, Mlp, Recorder, Sequences, layer_norm};
 
+use crate::batch::Tokens;
 use crate::{PreparedTextModel, TextError, TokenBatch};
 
 /// The text tower with the checkpoint's parameters.
@@ -36,8 +37,12 @@ impl TextModel {
     /// The result: `[B, L, D]`. The text feature is row 0 of each text.
     pub fn forward(&self, batch: &TokenBatch, recorder: &mut Recorder) -> Tensor<3> {
         recorder.scope("text", |recorder| {
-            let x = recorder.record("embeddings", self.embeddings.forward(batch)); // [B, L, D]
-            let bias = batch.bias();
+            let tokens = batch.padded();
+            let bias = match &tokens.sequences {
+                Sequences::Padded(bias) => Some(bias.clone()),
+                _ => None,
+            };
+            let x = recorder.record("embeddings", self.embeddings.forward(tokens)); // [B, L, D]
             self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
                 recorder.scope(format_args!("layer.{i}"), |recorder| layer.forward(x, bias.clone(), recorder))
             })
@@ -88,11 +93,9 @@ impl Embeddings {
         }
     }
 
-    pub(crate) fn forward(&self, batch: &TokenBatch) -> Tensor<3> {
-        let [_, l] = batch.shape();
-        let types = batch.types.clone().unwrap_or_else(|| batch.ids.zeros_like());
-        let positions = Tensor::<1, Int>::arange(0..l as i64, &batch.ids.device()).unsqueeze(); // [1, L]
-        let words = self.word_embeddings.forward(batch.ids.clone()); // [B, L, D]
+    pub(crate) fn forward(&self, tokens: Tokens) -> Tensor<3> {
+        let Tokens { ids, types, positions, .. } = tokens;
+        let words = self.word_embeddings.forward(ids); // [B, L, D]
         let x = words + self.token_type_embeddings.forward(types) + self.position_embeddings.forward(positions);
         self.norm.forward(x)
     }

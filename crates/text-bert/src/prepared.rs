@@ -1,12 +1,14 @@
 //! The BERT tower, prepared for inference: fused projections, and in the last layer no work but that of `[CLS]`.
 //!
-//! Shapes: B batch, L tokens, Q wanted tokens (L or 1), D width.
+//! Texts of different lengths are computed without their padding where the backend has attention for that.
+//!
+//! Shapes: B batch, L tokens, N tokens of all texts without padding, Q wanted tokens (L or 1), D width.
 
 use burn::module::Module;
 use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::{PreparedAttention, PreparedMlp, Rows};
+use chinese_clip_nn::{Packed, PreparedAttention, PreparedMlp, Rows, Sequences};
 
 use crate::model::{Embeddings, Layer, check};
 use crate::{TextError, TextModel, TokenBatch};
@@ -47,14 +49,17 @@ impl PreparedTextModel {
     /// # Shapes
     /// The result: `[B, D]`.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
-        let x = self.embeddings.forward(batch); // [B, L, D]
-        let bias = batch.bias();
+        let packs = Packed::pays(&self.embeddings.norm.gamma.val());
+        let tokens = if packs { batch.packed() } else { None }.unwrap_or_else(|| batch.padded());
+        let sequences = tokens.sequences.clone();
+        let x = self.embeddings.forward(tokens); // [B, L, D], packed [1, N, D]
         let last = self.layers.len().saturating_sub(1);
         let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
             let rows = if i == last { Rows::Class } else { Rows::All };
-            layer.forward(x, bias.clone(), rows)
+            layer.forward(x, &sequences, rows)
         });
-        Rows::Class.of(x).squeeze_dim(1) // [B, D]
+        let [b, q, d] = x.dims(); // [B, 1, D], packed [1, B, D]
+        x.reshape([b * q, d]) // [B, D]
     }
 }
 
@@ -85,9 +90,9 @@ impl PreparedLayer {
         Self { attention: self.attention.pack(), mlp: self.mlp.pack(), ..self }
     }
 
-    fn forward(&self, x: Tensor<3>, bias: Option<Tensor<4>>, rows: Rows) -> Tensor<3> {
-        let residual = rows.of(x.clone()); // [B, Q, D]
-        let x = self.attention_norm.forward(self.attention.forward_added(x, bias, rows, residual));
+    fn forward(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {
+        let residual = sequences.rows(x.clone(), rows); // [B, Q, D]
+        let x = self.attention_norm.forward(self.attention.forward_added(x, sequences, rows, residual));
         self.mlp_norm.forward(self.mlp.forward(x.clone(), x))
     }
 }

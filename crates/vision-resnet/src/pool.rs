@@ -11,7 +11,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{Attention, PreparedAttention, Recorder, Rows, resize_positions};
+use chinese_clip_nn::{Attention, PreparedAttention, Recorder, Rows, Sequences, resize_positions};
 
 /// What torch draws a layer from that nobody initialises: uniform up to the inverse root of its inputs.
 pub(crate) fn torch_default() -> Initializer {
@@ -71,6 +71,6 @@ impl AttentionPool<PreparedAttention> {
     /// # Shapes
     /// `x`: `[B, W, N, M]`; the result: `[B, E]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        self.attention.forward(self.tokens(x), None, Rows::Class).squeeze_dim(1) // [B, E]
+        self.attention.forward(self.tokens(x), &Sequences::Whole, Rows::Class).squeeze_dim(1) // [B, E]
     }
 }

@@ -8,7 +8,9 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{PixelBatch, PreparedAttention, PreparedMlp, Rows, layer_norm, linear, resize_positions};
+use chinese_clip_nn::{
+    PixelBatch, PreparedAttention, PreparedMlp, Rows, Sequences, layer_norm, linear, resize_positions,
+};
 
 use crate::VisionModel;
 use crate::model::{Embeddings, Layer, Spread, with_class_token};
@@ -164,7 +166,7 @@ impl PreparedLayer {
 
     pub(crate) fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {
         let (normed, residual) = (self.layer_norm1.forward(x.clone()), rows.of(x));
-        let x = self.attention.forward_added(normed, None, rows, residual); // [B, Q, W]
+        let x = self.attention.forward_added(normed, &Sequences::Whole, rows, residual); // [B, Q, W]
         self.mlp.forward(self.layer_norm2.forward(x.clone()), x)
     }
 }

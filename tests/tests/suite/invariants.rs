@@ -1,7 +1,7 @@
 //! What must hold of any embedding model: batches, padding, order and length change nothing.
 
-use chinese_clip::{ChineseClipModel, DType, Device, PixelBatch, PreparedModel, TokenBatch};
-use chinese_clip_tests::{assert_close, cosine, devices, golden_checkpoint, tolerance, values};
+use chinese_clip::{ChineseClipModel, DType, Device, PixelBatch, PreparedModel, Recorder, TokenBatch};
+use chinese_clip_tests::{assert_close, cosine, devices, golden_checkpoint, quick_devices, tolerance, values};
 
 const TEXTS: [&[i64]; 3] = [&[2, 7, 9, 3], &[2, 11, 3], &[2, 30, 31, 32, 33, 34, 35, 3]];
 
@@ -79,6 +79,38 @@ fn a_permuted_batch_permutes_the_output() {
         let reversed: Vec<&[i64]> = TEXTS.into_iter().rev().collect();
         same("text", &model.texts(&reversed, 8), &backwards(model.texts(&TEXTS, 8)));
         same("image", &model.images(&[3, 2, 1]), &backwards(model.images(&[1, 2, 3])));
+    }
+}
+
+/// Where the backend can, the prepared form leaves padding out; the canonical form computes all of it.
+#[test]
+fn padding_may_be_left_out() {
+    let checkpoint = golden_checkpoint("small");
+    let config = &checkpoint.config.text_config;
+    let text = |length: usize, seed: usize| {
+        (0..length).map(move |i| (2 + (i * 31 + seed * 17) % (config.vocab_size - 2)) as i64).collect::<Vec<_>>()
+    };
+    let lengths: [&[usize]; 7] = [&[2, 5, 16], &[3, 24, 1, 7, 7, 2], &[4, 4, 4], &[2], &[1, 9], &[0, 6, 3], &[24, 2]];
+    for device in quick_devices() {
+        for dtype in [DType::F32, DType::F16].into_iter().filter(|dtype| device.supports_dtype(*dtype)) {
+            let canonical = ChineseClipModel::load(&checkpoint.config, &checkpoint.weights, dtype, &device).unwrap();
+            let prepared = canonical.clone().prepare();
+            for (lengths, holes) in lengths.iter().flat_map(|lengths| [(lengths, false), (lengths, true)]) {
+                let width = 1 + lengths.iter().max().unwrap();
+                let ids = lengths.iter().enumerate().flat_map(|(i, _)| text(width, i)).collect::<Vec<_>>();
+                let hidden = |at: usize, length: usize| at >= length || holes && at % 3 == 1;
+                let row = |length: usize| (0..width).map(move |at| i64::from(!hidden(at, length)));
+                let mask = lengths.iter().flat_map(|&length| row(length)).collect::<Vec<_>>();
+                let shape = [lengths.len(), width];
+                let types = ids.iter().map(|id| id % config.type_vocab_size as i64).collect::<Vec<_>>();
+                let batch = TokenBatch::new(&ids, Some(&mask), shape, config, &device).unwrap();
+                let batch = batch.with_token_type_ids(&types, config).unwrap();
+                let expected = values(&canonical.get_text_features(&batch, &mut Recorder::off()));
+                let found = values(&prepared.get_text_features(&batch));
+                let shape = [lengths.len(), checkpoint.config.projection_dim];
+                assert_close(&format!("{lengths:?}, holes {holes}"), &found, &expected, &shape, tolerance(dtype));
+            }
+        }
     }
 }
 
