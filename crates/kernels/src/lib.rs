@@ -13,11 +13,14 @@
 
 mod activation;
 mod attention;
+mod bf16;
 mod isa;
 mod output;
 mod product;
+mod short;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
+pub use bf16::Bf16Weights;
 pub use isa::{Isa, VARIABLE};
 pub use product::{Epilogue, PANEL, affine, pack};

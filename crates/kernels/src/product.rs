@@ -97,7 +97,7 @@ impl Block<'_> {
 }
 
 /// At most `count` ranges of nearly equal length.
-fn parts(range: &Range<usize>, count: usize) -> Vec<Range<usize>> {
+pub(crate) fn parts(range: &Range<usize>, count: usize) -> Vec<Range<usize>> {
     let step = range.len().div_ceil(count).max(1);
     range.clone().step_by(step).map(|start| start..(start + step).min(range.end)).collect()
 }
@@ -145,7 +145,14 @@ impl Kernel for Task<'_> {
 
 /// Vector `j` of a row of a panel: the sums of columns from `column` on, number `start` of the result.
 #[inline(always)]
-fn finish<S: Simd>(simd: S, sum: S::f32s, j: usize, column: usize, start: usize, end: &Epilogue<'_>) -> S::f32s {
+pub(crate) fn finish<S: Simd>(
+    simd: S,
+    sum: S::f32s,
+    j: usize,
+    column: usize,
+    start: usize,
+    end: &Epilogue<'_>,
+) -> S::f32s {
     let vector = |numbers: &[f32], from: usize| S::as_simd_f32s(&numbers[from..from + PANEL]).0[j];
     let sum = end.activation.of(simd, simd.add_f32s(sum, vector(end.bias, column)));
     match end.residual {
