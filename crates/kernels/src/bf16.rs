@@ -185,9 +185,9 @@ fn widened_tile<S: Simd, const V: usize, const R: usize>(
     let lower = |pairs| simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(pairs, sixteen));
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     for (p, pairs) in panel.chunks_exact(V).enumerate() {
-        let both: [[S::f32s; 2]; V] = std::array::from_fn(|j| match cfg!(target_endian = "little") {
-            true => [lower(pairs[j]), upper(pairs[j])],
-            false => [upper(pairs[j]), lower(pairs[j])],
+        let both: [[S::f32s; 2]; V] = std::array::from_fn(|j| {
+            let (lower, upper) = (lower(pairs[j]), upper(pairs[j]));
+            if cfg!(target_endian = "little") { [lower, upper] } else { [upper, lower] }
         });
         for (sums, row) in sums.iter_mut().zip(&rows) {
             let [first, second] = widened(row[p]).map(|x| simd.splat_f32s(x));
