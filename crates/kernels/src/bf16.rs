@@ -11,6 +11,8 @@ use pulp::Simd;
 use pulp::bytemuck::cast_slice_mut;
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
 use crate::isa::Kernel;
 use crate::short::{Dot, Product, ROWS, Scale, Sums};
 use crate::{Epilogue, Isa, PANEL};
@@ -82,8 +84,8 @@ impl Bf16Weights {
         let left = pairs(isa, x, self.inputs);
         let product = Product { dot: Widen, scale: Unscaled, left: &left, groups, panels, epilogue };
         #[cfg(target_arch = "x86_64")]
-        if let Some(dot) = avx512::DotBf16::of(isa) {
-            return Product { dot, scale: Unscaled, left: &left, groups, panels, epilogue }.run(isa);
+        if let Some(dot) = avx512::Bf16::of(isa) {
+            return product.by(dot).run(isa);
         }
         product.run(isa)
     }
@@ -197,91 +199,4 @@ fn widened_tile<S: Simd, const V: usize, const R: usize>(
         }
     }
     sums
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use std::arch::x86_64::{__m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_set1_epi32};
-    use std::arch::x86_64::{_mm512_setzero_ps, _mm512_storeu_ps};
-
-    use pulp::Simd;
-
-    use crate::short::{Dot, PANELS, ROWS, Sums};
-    use crate::{Isa, PANEL};
-
-    /// `vdpbf16ps`. A value exists only where the machine has it.
-    #[derive(Clone, Copy)]
-    pub(super) struct DotBf16(());
-
-    impl DotBf16 {
-        pub(super) fn of(isa: Isa) -> Option<Self> {
-            isa.has_bf16().then_some(Self(()))
-        }
-    }
-
-    impl Dot for DotBf16 {
-        type Sum = f32;
-
-        #[inline(always)]
-        fn tile<S: Simd, const V: usize>(
-            self,
-            _: S,
-            rows: [&[u32]; ROWS],
-            valid: usize,
-            panels: &[&[u32]],
-            sums: &mut Sums<f32>,
-        ) {
-            // SAFETY: the machine has the instructions, or there would be no `self`.
-            unsafe {
-                match *panels {
-                    [a] => tile(rows, valid, [a], sums),
-                    [a, b] => tile(rows, valid, [a, b], sums),
-                    [a, b, c] => tile(rows, valid, [a, b, c], sums),
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn tile<const P: usize>(rows: [&[u32]; ROWS], valid: usize, panels: [&[u32]; P], sums: &mut Sums<f32>) {
-        if valid <= ROWS / 2 {
-            some_rows::<{ ROWS / 2 }, P>(rows, panels, sums);
-        } else {
-            some_rows::<ROWS, P>(rows, panels, sums);
-        }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn some_rows<const R: usize, const P: usize>(rows: [&[u32]; ROWS], panels: [&[u32]; P], to: &mut Sums<f32>) {
-        const { assert!(R <= ROWS && P <= PANELS) };
-        let depth = rows[0].len();
-        assert!(rows.iter().all(|row| row.len() == depth) && panels.iter().all(|panel| panel.len() == depth * PANEL));
-        let mut sums = [[_mm512_setzero_ps(); R]; P];
-        for p in 0..depth {
-            // SAFETY: p < depth, and every panel has `depth` times 16 groups.
-            let weights: [__m512i; P] =
-                std::array::from_fn(|j| unsafe { _mm512_loadu_si512(panels[j].as_ptr().add(p * PANEL).cast()) });
-            for (r, row) in rows.iter().enumerate().take(R) {
-                // SAFETY: p < depth, and every row has `depth` groups.
-                let pair = short(_mm512_set1_epi32(unsafe { *row.get_unchecked(p) }.cast_signed()));
-                for (sums, weights) in sums.iter_mut().zip(weights) {
-                    sums[r] = _mm512_dpbf16_ps(sums[r], pair, short(weights));
-                }
-            }
-        }
-        for (to, sums) in to.iter_mut().zip(sums) {
-            for (to, sum) in to.iter_mut().zip(sums) {
-                // SAFETY: a row of a panel has 16 numbers.
-                unsafe { _mm512_storeu_ps(to.as_mut_ptr(), sum) };
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn short(pairs: __m512i) -> __m512bh {
-        // SAFETY: both are 64 bytes of which every pattern is a value.
-        unsafe { std::mem::transmute(pairs) }
-    }
 }

@@ -25,7 +25,7 @@ enum Kind {
 
 /// Products of short numbers that a machine with AVX-512 has: each has those before it.
 #[cfg(target_arch = "x86_64")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 enum Dots {
     None,
     Vnni,
@@ -83,6 +83,18 @@ impl Isa {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn has_bf16(self) -> bool {
         matches!(self.0, Kind::Avx512(_, Dots::Bf16))
+    }
+
+    /// Whether there is AVX512-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_vnni(self) -> bool {
+        matches!(self.0, Kind::Avx512(_, Dots::Vnni | Dots::Bf16))
+    }
+
+    /// Whether there is AVX2.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx2(self) -> bool {
+        matches!(self.0, Kind::Avx2(_) | Kind::Avx512(..))
     }
 
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {

@@ -62,7 +62,13 @@ pub(crate) struct Product<'a, D, C> {
     pub(crate) epilogue: Epilogue<'a>,
 }
 
-impl<D: Dot, C: Scale<D::Sum>> Product<'_, D, C> {
+impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
+    /// The same by other instructions.
+    pub(crate) fn by<E: Dot<Sum = D::Sum>>(self, dot: E) -> Product<'a, E, C> {
+        let Self { scale, left, groups, panels, epilogue, .. } = self;
+        Product { dot, scale, left, groups, panels, epilogue }
+    }
+
     /// The result, `[M, N]`.
     pub(crate) fn run(self, isa: Isa) -> Vec<f32> {
         let outputs = self.epilogue.bias.len();

@@ -9,7 +9,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor, s};
 
 use crate::attention::{merge_heads, probabilities, split_heads};
-use crate::{Attention, PreparedLinear, fast};
+use crate::{Attention, Packing, PreparedLinear, fast};
 
 /// Which rows of a layer's output are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +57,8 @@ impl PreparedAttention {
 
     /// See [`PreparedLinear::pack`].
     #[must_use]
-    pub fn pack(self) -> Self {
-        Self { qkv: self.qkv.pack(), output: self.output.pack(), ..self }
+    pub fn pack(self, packing: Packing) -> Self {
+        Self { qkv: self.qkv.pack(packing), output: self.output.pack(packing), ..self }
     }
 
     /// As [`Attention::with_output`].

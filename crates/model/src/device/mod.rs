@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(any(feature = "cuda", feature = "rocm"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{DType, Device};
+use chinese_clip_nn::Packing;
 
 use crate::Error;
 use names::Name;
@@ -125,6 +126,19 @@ pub(crate) fn check_dtype(dtype: DType, device: &Device) -> Result<(), Error> {
         device: label(device),
         has: has.map(|dtype| dtype.name()).collect::<Vec<_>>().join(", "),
     })
+}
+
+/// The format in which a prepared model for `dtype` is loaded, and how it is packed then: on `flex` the kernels shorten numbers
+/// themselves.
+pub(crate) fn stored(dtype: DType, device: &Device) -> (DType, Packing) {
+    match dtype {
+        DType::BF16 if is_flex(device) => (DType::F32, Packing::Bf16),
+        _ => (dtype, Packing::Whole),
+    }
+}
+
+fn is_flex(device: &Device) -> bool {
+    cpus().iter().any(|(name, cpu)| *name == "flex" && cpu == device)
 }
 
 /// The result of `work`; burn tells of a device that failed by panicking.
