@@ -192,7 +192,7 @@ impl PreparedModel {
     /// The inference form with the given weights in `dtype`, loaded as it is: no canonical form is made on the way, and
     /// the weights are in memory once. Every tensor is used, and none is missing.
     ///
-    /// On `flex`, bf16 is the format of products of layers alone; all else is f32, and so are the convolutions of a ResNet.
+    /// On `flex`, bf16 and [`DType::I8`] are the formats of products of layers alone; all else is f32, and so is a ResNet.
     ///
     /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {

@@ -12,7 +12,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor, TensorData};
 use chinese_clip_config::Activation;
 pub(crate) use chinese_clip_kernels::PANEL;
-use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Isa, Rows};
+use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Rows};
 
 use crate::Packing;
 
@@ -67,6 +67,7 @@ fn layer(
 #[derive(Debug, Clone)]
 pub(crate) enum Short {
     Bf16(Arc<Bf16Weights>),
+    Int8(Arc<Int8Weights>),
 }
 
 impl Short {
@@ -77,6 +78,7 @@ impl Short {
         match packing {
             Packing::Whole => None,
             Packing::Bf16 => Some(Self::Bf16(Arc::new(Bf16Weights::pack(numbers.numbers(), inputs, outputs)))),
+            Packing::Int8 => Some(Self::Int8(Arc::new(Int8Weights::pack(numbers.numbers(), inputs, outputs)))),
         }
     }
 
@@ -84,6 +86,7 @@ impl Short {
     pub(crate) fn unpack(&self, like: &Tensor<1>) -> Tensor<2> {
         let (numbers, dims) = match self {
             Self::Bf16(weights) => (weights.unpack(), weights.dims()),
+            Self::Int8(weights) => (weights.unpack(), weights.dims()),
         };
         Tensor::from_data(TensorData::new(numbers, dims), (&like.device(), like.dtype()))
     }
@@ -99,6 +102,7 @@ impl Short {
     ) -> Option<Tensor<3>> {
         layer(x, bias, activation, residual, |x, epilogue| match self {
             Self::Bf16(weights) => weights.affine(Isa::current(), x, columns, epilogue),
+            Self::Int8(weights) => weights.affine(Isa::current(), x, columns, epilogue),
         })
     }
 }

@@ -9,4 +9,6 @@ pub enum Packing {
     Whole,
     /// bf16, and so is what they are multiplied by; sums are f32.
     Bf16,
+    /// 8 bits, and so is what they are multiplied by; sums are whole numbers.
+    Int8,
 }

@@ -100,14 +100,19 @@ pub fn devices() -> Vec<DeviceInfo> {
     of_backends.concat()
 }
 
-/// A number format from its name: `f32`, `f16`, `bf16`.
+/// Number formats by name. `int8` is for inference on `flex`: the products of layers are computed in it, all else is f32.
+const DTYPES: [(&str, DType); 4] =
+    [("f32", DType::F32), ("f16", DType::F16), ("bf16", DType::BF16), ("int8", DType::I8)];
+
+/// A number format from its name: `f32`, `f16`, `bf16`, `int8`.
 pub fn dtype(name: &str) -> Result<DType, Error> {
-    match name {
-        "f32" => Ok(DType::F32),
-        "f16" => Ok(DType::F16),
-        "bf16" => Ok(DType::BF16),
-        _ => Err(Error::UnknownDtype { name: name.into() }),
-    }
+    let found = DTYPES.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, dtype)| dtype).ok_or_else(|| Error::UnknownDtype { name: name.into() })
+}
+
+/// The name that [`dtype()`] takes.
+pub fn dtype_name(dtype: DType) -> &'static str {
+    DTYPES.into_iter().find(|(_, known)| *known == dtype).map_or(dtype.name(), |(name, _)| name)
 }
 
 /// The number format to use where none is asked for: f16 on a GPU that computes in it, else f32.
@@ -117,14 +122,16 @@ pub fn default_dtype(device: &Device) -> DType {
 
 /// An error if the device does not compute in `dtype`, where burn would give garbage or panic.
 pub(crate) fn check_dtype(dtype: DType, device: &Device) -> Result<(), Error> {
-    if device.supports_dtype(dtype) {
+    let has = |dtype: DType| dtype.is_float() && device.supports_dtype(dtype);
+    if has(dtype) {
         return Ok(());
     }
-    let has = [DType::F32, DType::F16, DType::BF16].into_iter().filter(|dtype| device.supports_dtype(*dtype));
+    let names: Vec<&str> = DTYPES.into_iter().filter(|(_, dtype)| has(*dtype)).map(|(name, _)| name).collect();
+    let elsewhere = if dtype == DType::I8 { "; int8 is for inference on `flex`" } else { "" };
     Err(Error::UnsupportedDtype {
-        dtype: dtype.name().into(),
+        dtype: dtype_name(dtype).into(),
         device: label(device),
-        has: has.map(|dtype| dtype.name()).collect::<Vec<_>>().join(", "),
+        has: names.join(", ") + elsewhere,
     })
 }
 
@@ -133,6 +140,7 @@ pub(crate) fn check_dtype(dtype: DType, device: &Device) -> Result<(), Error> {
 pub(crate) fn stored(dtype: DType, device: &Device) -> (DType, Packing) {
     match dtype {
         DType::BF16 if is_flex(device) => (DType::F32, Packing::Bf16),
+        DType::I8 if is_flex(device) => (DType::F32, Packing::Int8),
         _ => (dtype, Packing::Whole),
     }
 }
