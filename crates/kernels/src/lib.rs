@@ -13,11 +13,20 @@
 
 mod activation;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod bf16;
+mod int8;
 mod isa;
 mod output;
 mod product;
+mod short;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
+pub use bf16::Bf16Weights;
+pub use int8::Int8Weights;
 pub use isa::{Isa, VARIABLE};
 pub use product::{Epilogue, PANEL, affine, pack};

@@ -101,7 +101,7 @@ impl Block<'_> {
 }
 
 /// At most `count` ranges, whose lengths in units of `unit` differ by one at most.
-fn shares(range: &Range<usize>, count: usize, unit: usize) -> Vec<Range<usize>> {
+pub(crate) fn shares(range: &Range<usize>, count: usize, unit: usize) -> Vec<Range<usize>> {
     let units = range.len().div_ceil(unit);
     let at = |share: usize| (range.start + share * units / count * unit).min(range.end);
     (0..count).map(|share| at(share)..at(share + 1)).filter(|share| !share.is_empty()).collect()
@@ -196,7 +196,14 @@ impl Task<'_> {
 
 /// Vector `j` of a row of a panel: the sums of columns from `column` on, number `start` of the result.
 #[inline(always)]
-fn finish<S: Simd>(simd: S, sum: S::f32s, j: usize, column: usize, start: usize, end: &Epilogue<'_>) -> S::f32s {
+pub(crate) fn finish<S: Simd>(
+    simd: S,
+    sum: S::f32s,
+    j: usize,
+    column: usize,
+    start: usize,
+    end: &Epilogue<'_>,
+) -> S::f32s {
     let vector = |numbers: &[f32], from: usize| S::as_simd_f32s(&numbers[from..from + PANEL]).0[j];
     let sum = end.activation.of(simd, simd.add_f32s(sum, vector(end.bias, column)));
     match end.residual {

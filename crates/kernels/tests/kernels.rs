@@ -1,19 +1,10 @@
 //! Every kernel on every instruction set of this machine against f64.
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
-use chinese_clip_kernels::{Activation, Attention, Epilogue, Isa, PANEL, Rows, activate, affine, attention, pack};
+mod common;
 
-/// Numbers in -1..1 that look random.
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+use chinese_clip_kernels::{Activation, Attention, Epilogue, Isa, PANEL, Rows, activate, affine, attention, pack};
+use common::numbers;
 
 /// Of [`Activation::Gelu`] by the series and the continued fraction of the error function.
 fn gelu(x: f64) -> f64 {

@@ -113,7 +113,7 @@ impl Error {
             Self::Text(error) => error.hint(),
             Self::Vision(error) => error.hint(),
             Self::Device { hint, .. } => Some(hint.clone()),
-            Self::UnknownDtype { .. } => Some("dtypes are f32, f16 and bf16".into()),
+            Self::UnknownDtype { .. } => Some("dtypes are f32, f16, bf16 and int8".into()),
             Self::UnsupportedDtype { has, .. } => Some(format!("it computes in {has}")),
             Self::Backend { .. } => {
                 Some("if its memory is full, use smaller batches, a smaller dtype or another device".into())

@@ -48,7 +48,7 @@ pub use chinese_clip_vision_vit::{Keep, KeptPatches, PreparedVisionModel, Vision
 
 pub use batching::Budget;
 pub use demo::DEMO;
-pub use device::{DeviceInfo, default_dtype, device, devices, dtype};
+pub use device::{DeviceInfo, default_dtype, device, devices, dtype, dtype_name};
 pub use embeddings::{Embeddings, Similarity};
 pub use error::Error;
 pub use image::ImageTower;

@@ -12,7 +12,7 @@ use chinese_clip_text_bert::TokenBatch;
 
 use crate::batching::{image_batches, text_batches};
 use crate::device::{guarded, label};
-use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, default_dtype, demo};
+use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, default_dtype, demo, dtype_name};
 
 /// Version of everything that moves an embedding; a change of it stands in the changelog under Numerics.
 const NUMERICS: u32 = 1;
@@ -20,7 +20,8 @@ const NUMERICS: u32 = 1;
 /// How a model is loaded and used.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Number format of weights and activations; `None` is [`default_dtype`] of the device. Logits are f32 always.
+    /// Number format of weights and activations; `None` is [`default_dtype`] of the device. Logits are f32 always. On `flex`, bf16
+    /// and [`DType::I8`] are formats of the products of layers alone, and all else is f32.
     pub dtype: Option<DType>,
     /// Which reference the preparation of texts and images follows.
     pub dialect: Dialect,
@@ -144,7 +145,7 @@ impl ChineseClip {
             self.tokenizer.to_json()?,
             self.checkpoint.preprocessor.to_json(),
             format!("{dialect}, libjpeg-turbo {}", cfg!(feature = "libjpeg-turbo")),
-            format!("{} tokens at most, {}, numerics {NUMERICS}", self.encode.max_length, self.dtype.name()),
+            format!("{} tokens at most, {}, numerics {NUMERICS}", self.encode.max_length, dtype_name(self.dtype)),
         ] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }

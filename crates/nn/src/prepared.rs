@@ -9,7 +9,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::attention::{merge_heads, probabilities, split_heads};
-use crate::{Attention, PreparedLinear, Rows, Sequences, fast};
+use crate::{Attention, Packing, PreparedLinear, Rows, Sequences, fast};
 
 /// Self-attention with one fused projection.
 #[derive(Module, Debug)]
@@ -37,8 +37,8 @@ impl PreparedAttention {
 
     /// See [`PreparedLinear::pack`].
     #[must_use]
-    pub fn pack(self) -> Self {
-        Self { qkv: self.qkv.pack(), output: self.output.pack(), ..self }
+    pub fn pack(self, packing: Packing) -> Self {
+        Self { qkv: self.qkv.pack(packing), output: self.output.pack(packing), ..self }
     }
 
     /// As [`Attention::with_output`].

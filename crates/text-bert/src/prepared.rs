@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::{Packed, PreparedAttention, PreparedMlp, Rows, Sequences};
+use chinese_clip_nn::{Packed, Packing, PreparedAttention, PreparedMlp, Rows, Sequences};
 
 use crate::model::{Embeddings, Layer, check};
 use crate::{TextError, TextModel, TokenBatch};
@@ -40,8 +40,8 @@ impl PreparedTextModel {
 
     /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
     #[must_use]
-    pub fn pack(self) -> Self {
-        Self { layers: self.layers.into_iter().map(PreparedLayer::pack).collect(), ..self }
+    pub fn pack(self, packing: Packing) -> Self {
+        Self { layers: self.layers.into_iter().map(|layer| layer.pack(packing)).collect(), ..self }
     }
 
     /// The last hidden state of `[CLS]`.
@@ -86,8 +86,8 @@ impl PreparedLayer {
         Self { attention, attention_norm, mlp: mlp.into(), mlp_norm }
     }
 
-    fn pack(self) -> Self {
-        Self { attention: self.attention.pack(), mlp: self.mlp.pack(), ..self }
+    fn pack(self, packing: Packing) -> Self {
+        Self { attention: self.attention.pack(packing), mlp: self.mlp.pack(packing), ..self }
     }
 
     fn forward(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {
