@@ -76,6 +76,22 @@ pub(super) enum Samples {
     Grey32(Vec<i32>),
 }
 
+impl Samples {
+    /// Samples of 8 bits, as they are.
+    pub(super) fn into_levels(self) -> Vec<u8> {
+        match self {
+            Self::Bilevel(levels)
+            | Self::Grey(levels)
+            | Self::GreyAlpha(levels)
+            | Self::Palette { indices: levels, .. }
+            | Self::Rgb(levels)
+            | Self::Rgba(levels)
+            | Self::Cmyk(levels) => levels,
+            Self::Grey16(values) | Self::Grey32(values) => values.iter().map(|v| *v.clamp(&0, &255) as u8).collect(),
+        }
+    }
+}
+
 /// A decoded picture in its own [`Mode`], with the EXIF orientation kept beside the pixels.
 ///
 /// ```
