@@ -343,6 +343,14 @@ pub enum PreprocessError {
         /// The largest; NaN when one is.
         max: f32,
     },
+    /// An array of floats with alpha that are no fractions.
+    #[error("numbers from {min} to {max} cannot be composited on white")]
+    AlphaRange {
+        /// The smallest; NaN when one is.
+        min: f32,
+        /// The largest; NaN when one is.
+        max: f32,
+    },
     /// What is wrong with one picture of a batch.
     #[error("picture {index}")]
     AtPicture {
@@ -400,6 +408,7 @@ impl PreprocessError {
             Self::ArrayRange { .. } => {
                 Some("give whole levels of 0 to 255, or fractions of 0 to 1; or set do_resize to false".into())
             }
+            Self::AlphaRange { .. } => Some("give levels as u8, or fractions of 0 to 1".into()),
             Self::MixedChannels { .. } => Some("process arrays of different kinds one by one".into()),
             Self::Config { source } => source.hint(),
             _ => None,

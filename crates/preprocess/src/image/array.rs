@@ -179,7 +179,8 @@ impl Raster {
             }
             (4, Numbers::Floats(values)) => {
                 if !values.iter().all(|value| (0.0..=1.0).contains(value)) {
-                    return Err(out_of_range(&values));
+                    let (min, max) = range(&values);
+                    return Err(PreprocessError::AlphaRange { min, max });
                 }
                 let pixels = values.as_chunks::<4>().0.iter();
                 Numbers::Floats(pixels.flat_map(|&[r, g, b, a]| [r, g, b].map(|v| a * v + (1.0 - a))).collect())
@@ -206,7 +207,11 @@ impl Raster {
         let samples = if (width, height) == to {
             samples
         } else {
-            in_own_mode(&Picture { width, height, samples, orientation: Orientation::Upright }, to, filter)
+            in_own_mode(
+                &Picture { width, height, samples, orientation: Orientation::Upright, transparency: None },
+                to,
+                filter,
+            )
         };
         let levels = samples.into_levels();
         let numbers = if fractions {
@@ -270,14 +275,15 @@ fn to_levels(values: &[f32]) -> Result<(Vec<u8>, bool), PreprocessError> {
     } else if within(1.0) {
         return Ok((values.iter().map(|value| rescaled(f64::from(*value), 255.0) as u8).collect(), true));
     }
-    Err(out_of_range(values))
+    let (min, max) = range(values);
+    Err(PreprocessError::ArrayRange { min, max })
 }
 
-fn out_of_range(values: &[f32]) -> PreprocessError {
-    let (min, max) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(min, max), value| {
+/// The smallest and the largest; NaN when one is.
+fn range(values: &[f32]) -> (f32, f32) {
+    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(min, max), value| {
         if value.is_nan() { (f32::NAN, f32::NAN) } else { (min.min(*value), max.max(*value)) }
-    });
-    PreprocessError::ArrayRange { min, max }
+    })
 }
 
 /// `numpy.round(alpha * value + (1 - alpha) * 255)`.

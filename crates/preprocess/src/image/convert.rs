@@ -38,7 +38,7 @@ pub(super) fn to_rgb(samples: &Samples) -> Cow<'_, [u8]> {
 pub(super) fn to_upright_rgb(picture: &Picture, alpha: Alpha) -> (Cow<'_, [u8]>, (usize, usize)) {
     let rgb = match alpha {
         Alpha::Dropped => to_rgb(&picture.samples),
-        Alpha::OnWhite => on_white(&picture.samples),
+        Alpha::OnWhite => on_white(&picture.samples, picture.transparency.as_ref()),
     };
     let size = (picture.width, picture.height);
     match picture.orientation {

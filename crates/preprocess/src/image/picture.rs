@@ -8,6 +8,7 @@ use std::path::Path;
 
 use chinese_clip_config::Limits;
 
+use super::alpha::Transparency;
 use super::decode;
 use super::orientation::Orientation;
 use crate::PreprocessError;
@@ -106,6 +107,7 @@ pub struct Picture {
     pub(super) height: usize,
     pub(super) samples: Samples,
     pub(super) orientation: Orientation,
+    pub(super) transparency: Option<Transparency>,
 }
 
 impl Picture {
@@ -131,7 +133,7 @@ impl Picture {
         if expected != Some(pixels.len()) || pixels.is_empty() {
             return Err(PreprocessError::PixelCount { width, height, channels: 3, found: pixels.len() });
         }
-        Ok(Self { width, height, samples: Samples::Rgb(pixels), orientation: Orientation::Upright })
+        Ok(Self { width, height, samples: Samples::Rgb(pixels), orientation: Orientation::Upright, transparency: None })
     }
 
     /// Columns, as stored.
