@@ -7,7 +7,7 @@ use clap::Args;
 use crate::oracle::Oracle;
 use crate::{Failure, root};
 
-const SCRIPTS: [&str; 11] = [
+const SCRIPTS: [&str; 12] = [
     "tests/goldens/make.py",
     "tests/goldens/resnet.py",
     "tests/goldens/vision.py",
@@ -17,6 +17,7 @@ const SCRIPTS: [&str; 11] = [
     "crates/preprocess/tests/data/make_cn_clip_text_goldens.py",
     "crates/preprocess/tests/data/make_image_goldens.py",
     "crates/preprocess/tests/data/make_array_goldens.py",
+    "crates/preprocess/tests/data/make_processor_goldens.py",
     "crates/checkpoint/tests/data/make_checkpoints.py",
     "crates/model/demo/golden.py",
 ];

@@ -29,7 +29,8 @@ pub struct Processor {
     pub tokenizer: Tokenizer,
     /// What holds for texts unless a call says otherwise.
     pub text: TextOptions,
-    limits: Limits,
+    /// What texts may cost; the image processor has its own.
+    pub limits: Limits,
 }
 
 /// How texts are padded: the reference's `padding`.
