@@ -6,7 +6,7 @@ use chinese_clip_config::{ChineseClipConfig, Limits, Size};
 use chinese_clip_nn::{PixelBatch, VisionError};
 use chinese_clip_preprocess::cn_clip::CONTEXT_LENGTH;
 use chinese_clip_preprocess::{
-    Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
+    Alpha, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
 };
 use chinese_clip_text_bert::TokenBatch;
 
@@ -24,6 +24,8 @@ pub struct LoadOptions {
     pub dtype: Option<DType>,
     /// Which reference the preparation of texts and images follows.
     pub dialect: Dialect,
+    /// What transparent pictures show in the dialect [`Dialect::Hf`].
+    pub alpha: Alpha,
     /// The most tokens of a text; `None` is what the reference allows: [`longest_text`].
     pub max_length: Option<usize>,
     /// What happens to a longer text.
@@ -80,7 +82,8 @@ impl ChineseClip {
             overlong: options.overlong,
             limits: limits.clone(),
         };
-        let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect).with_limits(limits.clone());
+        let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect);
+        let images = images.with_alpha(options.alpha).with_limits(limits.clone());
         let (device, budget) = (device.clone(), options.budget);
         Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget })
     }
@@ -135,9 +138,10 @@ impl ChineseClip {
     pub fn fingerprint(&self) -> Result<String, Error> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.checkpoint.weights.fingerprint());
-        let dialect = match self.images.dialect() {
-            Dialect::Hf => "images as hf",
-            Dialect::CnClip => "texts and images as cn_clip",
+        let dialect = match (self.images.dialect(), self.images.alpha()) {
+            (Dialect::Hf, Alpha::Dropped) => "images as hf",
+            (Dialect::Hf, Alpha::OnWhite) => "images as hf, alpha on white",
+            (Dialect::CnClip, _) => "texts and images as cn_clip",
         };
         for part in [
             self.config().to_json(),
