@@ -224,13 +224,18 @@ impl ChineseClip {
 
     /// One embedding of unit length for each label: the direction of the mean over its prompts.
     pub fn encode_labels<T: AsRef<str>>(&self, labels: &[T], templates: &Templates) -> Result<Embeddings, Error> {
-        if labels.is_empty() {
+        let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
+        self.label_features(&self.tokenize(&prompts)?, prompts.len() / labels.len().max(1))
+    }
+
+    /// [`encode_labels`](Self::encode_labels) of tokenised prompts, `per_label` of them after each other for each label.
+    pub fn label_features(&self, prompts: &[Encoding], per_label: usize) -> Result<Embeddings, Error> {
+        if prompts.is_empty() || per_label == 0 {
             return Err(Error::Nothing { what: "labels" });
         }
-        let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
-        let embeddings = self.encode_texts(&prompts)?;
+        let embeddings = self.text_features(prompts)?.into_unit()?;
         let width = embeddings.width();
-        let of_label = embeddings.values().chunks_exact(prompts.len() / labels.len() * width);
+        let of_label = embeddings.values().chunks(per_label * width);
         let parts = of_label.map(|part| Embeddings::new(part.to_vec(), width).mean_direction());
         Ok(Embeddings::concat(parts.collect::<Result<_, _>>()?, width))
     }

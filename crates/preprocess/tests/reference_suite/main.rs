@@ -1,4 +1,4 @@
-//! transformers' own tests of the image processor and the processor, restated under their names: v4.51.3,
+//! transformers' own tests of the image processor and the processor, restated under their names: 4.51.3 (of the mixins also later ones),
 //! `tests/models/chinese_clip/test_image_processing_chinese_clip.py` and `test_processing_chinese_clip.py` with the mixins that they
 //! inherit. Their pictures are random; here they are drawn by `noise`. `docs/parity.md` says which have no counterpart.
 
