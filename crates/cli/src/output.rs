@@ -66,6 +66,7 @@ pub(crate) fn replace<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T,
     let mut file = File::options().read(true).write(true).create_new(true).open(&whole).map_err(failed)?;
     let value = write(&mut file)?;
     file.sync_all().map_err(failed)?;
+    drop(file);
     std::fs::rename(&whole, path).map_err(failed)?;
     Ok(value)
 }

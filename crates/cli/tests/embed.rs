@@ -429,7 +429,9 @@ fn files_beside_the_output_stay() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.parquet");
     let foreign = ["out.parquet.tmp", "out.parquet.meta.json.tmp"].map(|name| folder.path().join(name));
-    foreign.iter().for_each(|path| std::fs::write(path, "mine").unwrap());
+    for path in &foreign {
+        std::fs::write(path, "mine").unwrap();
+    }
     run(["embed", &example("sunset.png"), "--model", "demo", "-o", output.to_str().unwrap()]).exits(0);
     assert!(foreign.iter().all(|path| read(path) == "mine"));
     let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -160,7 +160,7 @@ fn transparency_on_white() {
 
 #[test]
 fn bad_arrays_are_errors() {
-    let ten = vec![0_u8; 10];
+    let ten = [0_u8; 10];
     for shape in [[3, 2, 2], [0, 2, 2], [usize::MAX, 2, 2]] {
         let error = ImageArray::new(&ten[..], shape).unwrap_err();
         assert!(matches!(error, PreprocessError::ArrayShape { found: 10, .. }), "{error}");

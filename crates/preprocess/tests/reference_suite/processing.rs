@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use chinese_clip_config::{Limits, PreprocessorConfig};
 use chinese_clip_preprocess::{
-    BatchEncoding, Inputs, PaddingStrategy, PreprocessError, PreprocessOptions, Processor, ProcessorOptions, TextBatch,
-    TextOptions,
+    BatchEncoding, EncodeOptions, Inputs, PaddingStrategy, PreprocessError, PreprocessOptions, Processor,
+    ProcessorOptions, TextBatch, TextOptions,
 };
 use serde_json::{Value, json};
 
@@ -145,7 +145,7 @@ fn test_image_processor() {
 #[test]
 fn test_tokenizer() {
     let encoding = call(Inputs::default().text([TEXT]), &ProcessorOptions::default());
-    let alone = processor().tokenizer.encode(TEXT, &Default::default()).unwrap().ids;
+    let alone = processor().tokenizer.encode(TEXT, &EncodeOptions::default()).unwrap().ids;
     let ids = &encoding.text.as_ref().unwrap().input_ids;
     assert!(ids.iter().copied().eq(alone.into_iter().map(i64::from)));
     same(&encoding, "text");
