@@ -160,7 +160,10 @@ fn classify_averages_the_directions_of_the_prompts() {
     let clip = clip(&devices()[0]);
     let templates = Templates::new(["一张{}的图片", "{}"]).unwrap();
     let found = clip.encode_labels(&["红色的圆形", "日落"], &templates).unwrap();
-    let prompts = clip.encode_texts(&["一张红色的圆形的图片", "红色的圆形", "一张日落的图片", "日落"]).unwrap();
+    let prompts = ["一张红色的圆形的图片", "红色的圆形", "一张日落的图片", "日落"];
+    assert_eq!(clip.label_features(&clip.tokenize(&prompts).unwrap(), 2).unwrap(), found);
+    assert!(matches!(clip.label_features(&[], 2), Err(Error::Nothing { what: "labels" })));
+    let prompts = clip.encode_texts(&prompts).unwrap();
     let prompts: Vec<&[f32]> = prompts.rows().collect();
     for (row, pair) in found.rows().zip(prompts.chunks(2)) {
         let sum: Vec<f32> = pair[0].iter().zip(pair[1]).map(|(a, b)| a + b).collect();
