@@ -86,6 +86,7 @@ def cases():
         for channels in (1, 2, 4):
             for resample in (0, 3):
                 yield one(kind, [20, 17, channels], **BASE | {"resample": resample}, **PLAIN, input_data_format=LAST)
+            yield one(kind, [20, 17, channels], **BASE | {"size": {"height": 20, "width": 17}}, **PLAIN, input_data_format=LAST)
             each = {"image_mean": [0.1] * channels, "image_std": [0.1 * (i + 1) for i in range(channels)]}
             yield one(kind, [channels, 20, 17], **BASE, **each, input_data_format=FIRST, data_format=LAST)
             yield one(kind, [channels, 20, 17], **BASE, input_data_format=FIRST)
