@@ -31,6 +31,7 @@ mod masking;
 mod model;
 mod patches;
 mod pipeline;
+mod processor;
 mod prompts;
 mod save;
 mod vision;
@@ -40,7 +41,10 @@ pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
 pub use chinese_clip_config::{self as config, ChineseClipConfig, Limits, PreprocessorConfig};
 pub use chinese_clip_nn::{Intermediate, PixelBatch, Recorder, VisionError};
 pub use chinese_clip_preprocess::{
-    self as preprocess, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Tokenizer,
+    self as preprocess, Alpha, BatchEncoding, BatchFeature, ChannelDimension, Dialect, EncodeOptions, Encoding,
+    ImageArray, ImageInput, ImageProcessor, ImageProcessor as ChineseClipImageProcessor,
+    ImageProcessor as ChineseClipFeatureExtractor, Inputs, Overlong, Padding, PaddingStrategy, PerChannel, Picture,
+    PreprocessOptions, Processor as ChineseClipProcessor, ProcessorOptions, TextOptions, Tokenizer,
 };
 pub use chinese_clip_text_bert::{PreparedTextModel, TextError, TextModel, TokenBatch};
 pub use chinese_clip_vision_resnet::{PreparedResNetModel, ResNetModel};
@@ -55,6 +59,7 @@ pub use image::ImageTower;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
 pub use patches::{PatchFeatures, PatchOptions, Patches};
 pub use pipeline::{ChineseClip, LoadOptions, longest_text, open, tokenizer};
+pub use processor::processor;
 pub use prompts::{DEFAULT_TEMPLATES, Templates};
 pub use vision::{ChineseClipVisionModel, VisionOptions};
 

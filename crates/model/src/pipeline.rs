@@ -6,7 +6,7 @@ use chinese_clip_config::{ChineseClipConfig, Limits, Size};
 use chinese_clip_nn::{PixelBatch, VisionError};
 use chinese_clip_preprocess::cn_clip::CONTEXT_LENGTH;
 use chinese_clip_preprocess::{
-    Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
+    Alpha, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
 };
 use chinese_clip_text_bert::TokenBatch;
 
@@ -25,6 +25,8 @@ pub struct LoadOptions {
     pub dtype: Option<DType>,
     /// Which reference the preparation of texts and images follows.
     pub dialect: Dialect,
+    /// What transparent pictures show in the dialect [`Dialect::Hf`].
+    pub alpha: Alpha,
     /// The most tokens of a text; `None` is what the reference allows: [`longest_text`].
     pub max_length: Option<usize>,
     /// What happens to a longer text.
@@ -81,7 +83,8 @@ impl ChineseClip {
             overlong: options.overlong,
             limits: limits.clone(),
         };
-        let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect).with_limits(limits.clone());
+        let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect);
+        let images = images.with_alpha(options.alpha).with_limits(limits.clone());
         let (device, budget) = (device.clone(), options.budget);
         Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget })
     }
@@ -136,9 +139,10 @@ impl ChineseClip {
     pub fn fingerprint(&self) -> Result<String, Error> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.checkpoint.weights.fingerprint());
-        let dialect = match self.images.dialect() {
-            Dialect::Hf => "images as hf",
-            Dialect::CnClip => "texts and images as cn_clip",
+        let dialect = match (self.images.dialect(), self.images.alpha()) {
+            (Dialect::Hf, Alpha::Dropped) => "images as hf",
+            (Dialect::Hf, Alpha::OnWhite) => "images as hf, alpha on white",
+            (Dialect::CnClip, _) => "texts and images as cn_clip",
         };
         for part in [
             self.config().to_json(),
@@ -221,13 +225,18 @@ impl ChineseClip {
 
     /// One embedding of unit length for each label: the direction of the mean over its prompts.
     pub fn encode_labels<T: AsRef<str>>(&self, labels: &[T], templates: &Templates) -> Result<Embeddings, Error> {
-        if labels.is_empty() {
+        let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
+        self.label_features(&self.tokenize(&prompts)?, prompts.len() / labels.len().max(1))
+    }
+
+    /// [`encode_labels`](Self::encode_labels) of tokenised prompts, `per_label` of them after each other for each label.
+    pub fn label_features(&self, prompts: &[Encoding], per_label: usize) -> Result<Embeddings, Error> {
+        if prompts.is_empty() || per_label == 0 {
             return Err(Error::Nothing { what: "labels" });
         }
-        let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
-        let embeddings = self.encode_texts(&prompts)?;
+        let embeddings = self.text_features(prompts)?.into_unit()?;
         let width = embeddings.width();
-        let of_label = embeddings.values().chunks_exact(prompts.len() / labels.len() * width);
+        let of_label = embeddings.values().chunks(per_label * width);
         let parts = of_label.map(|part| Embeddings::new(part.to_vec(), width).mean_direction());
         Ok(Embeddings::concat(parts.collect::<Result<_, _>>()?, width))
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use chinese_clip_config::{Limits, PreprocessorConfig, Resample, Size};
 use rayon::prelude::*;
 
+use super::alpha::Alpha;
 use super::convert;
 use super::picture::{Mode, Picture, Samples};
 use super::resize::{clip16, resize_unchecked, resize_wide};
@@ -37,13 +38,21 @@ pub struct Pixels {
 pub struct ImageProcessor {
     config: PreprocessorConfig,
     dialect: Dialect,
+    alpha: Alpha,
     limits: Limits,
+}
+
+impl Default for ImageProcessor {
+    /// The reference's class as it is made without parameters.
+    fn default() -> Self {
+        Self::new(PreprocessorConfig::default(), Dialect::Hf)
+    }
 }
 
 impl ImageProcessor {
     /// A processor with [`Limits::default`].
     pub fn new(config: PreprocessorConfig, dialect: Dialect) -> Self {
-        Self { config, dialect, limits: Limits::default() }
+        Self { config, dialect, alpha: Alpha::default(), limits: Limits::default() }
     }
 
     /// Sets how many pixels a resized or padded picture may have, and how many pictures a call.
@@ -60,6 +69,13 @@ impl ImageProcessor {
         self
     }
 
+    /// Sets what [`Dialect::Hf`] does with transparency.
+    #[must_use]
+    pub fn with_alpha(mut self, alpha: Alpha) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
     /// What [`process`](Self::process) does.
     pub fn config(&self) -> &PreprocessorConfig {
         &self.config
@@ -68,6 +84,11 @@ impl ImageProcessor {
     /// Whose behaviour is followed.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What becomes of transparency.
+    pub fn alpha(&self) -> Alpha {
+        self.alpha
     }
 
     /// `B` pictures to `[B, 3, H, W]`, in parallel, in the order given.
@@ -82,16 +103,13 @@ impl ImageProcessor {
     /// [`process`](Self::process) with another configuration for this call.
     pub fn process_with(&self, config: &PreprocessorConfig, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
         config.validate().map_err(|source| PreprocessError::Config { source })?;
-        let (pictures_given, limit) = (pictures.len(), self.limits.batch);
-        if pictures_given > limit {
-            return Err(PreprocessError::TooManyPictures { pictures: pictures_given, limit });
-        }
+        self.check_count(pictures.len())?;
         let at = |(index, source)| PreprocessError::AtPicture { index, source: Box::new(source) };
         let mut sizes = Vec::with_capacity(pictures.len());
         for (index, picture) in pictures.iter().enumerate() {
             sizes.push(self.output_size(config, picture).map_err(|source| at((index, source)))?);
         }
-        let Some(&(first_width, first_height)) = sizes.first() else { return Err(PreprocessError::NoPictures) };
+        let (first_width, first_height) = sizes[0];
         if let Some(index) = sizes.iter().position(|size| *size != (first_width, first_height)) {
             let (width, height) = sizes[index];
             return Err(PreprocessError::MixedSizes { index, width, height, first_width, first_height });
@@ -101,11 +119,20 @@ impl ImageProcessor {
         let mut data = vec![0.0; pictures.len() * 3 * plane];
         data.par_chunks_exact_mut(3 * plane).zip(pictures).for_each(|(out, picture)| {
             let (rgb, size) = self.resized(config, picture);
-            let rgb = if config.do_center_crop { Cow::Owned(crop(&rgb, size, config.crop_size)) } else { rgb };
+            let rgb = if config.do_center_crop { Cow::Owned(crop(&rgb, 3, size, config.crop_size)) } else { rgb };
             tables.apply(&rgb, out);
         });
         Ok(Pixels { data, shape: [pictures.len(), 3, first_height, first_width] })
     }
+
+    pub(super) fn check_count(&self, pictures: usize) -> Result<(), PreprocessError> {
+        match self.limits.batch {
+            _ if pictures == 0 => Err(PreprocessError::NoPictures),
+            limit if pictures > limit => Err(PreprocessError::TooManyPictures { pictures, limit }),
+            _ => Ok(()),
+        }
+    }
+
     /// Width and height of what a picture becomes.
     fn output_size(&self, config: &PreprocessorConfig, picture: &Picture) -> Result<(usize, usize), PreprocessError> {
         if !config.do_convert_rgb && picture.mode() != Mode::Rgb {
@@ -121,7 +148,7 @@ impl ImageProcessor {
         Ok(cropped)
     }
 
-    fn check_pixels(&self, (width, height): (usize, usize)) -> Result<(), PreprocessError> {
+    pub(super) fn check_pixels(&self, (width, height): (usize, usize)) -> Result<(), PreprocessError> {
         let (width, height, limit) = (width as u64, height as u64, self.limits.image_pixels);
         if width == 0 || height == 0 {
             return Err(PreprocessError::NoPixels { width: width as usize, height: height as usize });
@@ -132,21 +159,10 @@ impl ImageProcessor {
         Ok(())
     }
 
-    /// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.
     fn resized_size(&self, config: &PreprocessorConfig, picture: &Picture) -> (usize, usize) {
         let turned = self.dialect == Dialect::Hf && picture.orientation().swaps_axes();
         let (width, height) = if turned { (picture.height, picture.width) } else { (picture.width, picture.height) };
-        if !config.do_resize {
-            return (width, height);
-        }
-        match config.size {
-            Size::Exact { height, width } => (width, height),
-            Size::ShortestEdge { shortest_edge } => {
-                let (short, long) = (width.min(height), width.max(height));
-                let long = ((shortest_edge as f64 * long as f64) / short as f64) as usize;
-                if width <= height { (shortest_edge, long) } else { (long, shortest_edge) }
-            }
-        }
+        if config.do_resize { target(config.size, width, height) } else { (width, height) }
     }
 
     /// The picture in RGB at its new size, `[H, W, 3]`, and that size.
@@ -154,7 +170,7 @@ impl ImageProcessor {
         let to = self.resized_size(config, picture);
         match self.dialect {
             Dialect::Hf => {
-                let (rgb, from) = convert::to_upright_rgb(picture);
+                let (rgb, from) = convert::to_upright_rgb(picture, self.alpha);
                 if from == to { (rgb, to) } else { (resize_unchecked(&rgb, 3, from, to, config.resample).into(), to) }
             }
             Dialect::CnClip if (picture.width, picture.height) == to => (convert::to_rgb(&picture.samples), to),
@@ -166,8 +182,20 @@ impl ImageProcessor {
     }
 }
 
+/// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.
+pub(super) fn target(size: Size, width: usize, height: usize) -> (usize, usize) {
+    match size {
+        Size::Exact { height, width } => (width, height),
+        Size::ShortestEdge { shortest_edge } => {
+            let (short, long) = (width.min(height), width.max(height));
+            let long = ((shortest_edge as f64 * long as f64) / short as f64) as usize;
+            if width <= height { (shortest_edge, long) } else { (long, shortest_edge) }
+        }
+    }
+}
+
 /// `Image.resize`: palette and bilevel pictures by nearest neighbour, alpha premultiplied.
-fn in_own_mode(picture: &Picture, to: (usize, usize), filter: Resample) -> Samples {
+pub(super) fn in_own_mode(picture: &Picture, to: (usize, usize), filter: Resample) -> Samples {
     let from = (picture.width, picture.height);
     let plain = |pixels: &[u8], channels| resize_unchecked(pixels, channels, from, to, filter);
     match &picture.samples {
