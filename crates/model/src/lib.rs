@@ -33,16 +33,20 @@ mod patches;
 mod pipeline;
 mod prompts;
 mod save;
+mod text;
 mod vision;
 
 pub use burn::tensor::{DType, Device, Tensor, TensorData};
 pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
 pub use chinese_clip_config::{self as config, ChineseClipConfig, Limits, PreprocessorConfig};
-pub use chinese_clip_nn::{Intermediate, PixelBatch, Recorder, VisionError};
+pub use chinese_clip_nn::{Intermediate, KeyValue, PixelBatch, Recorder, VisionError};
 pub use chinese_clip_preprocess::{
     self as preprocess, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Tokenizer,
 };
-pub use chinese_clip_text_bert::{PreparedTextModel, TextError, TextModel, TokenBatch};
+pub use chinese_clip_text_bert::{
+    LayerCache, Mask, Pooler, PreparedTextModel, TextCache, TextError, TextInputs, TextModel, TextOptions, TextOutput,
+    TokenBatch, Tokens,
+};
 pub use chinese_clip_vision_resnet::{PreparedResNetModel, ResNetModel};
 pub use chinese_clip_vision_vit::{Keep, KeptPatches, PreparedVisionModel, VisionModel, VisionOutput, VisionStates};
 
@@ -56,6 +60,7 @@ pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
 pub use patches::{PatchFeatures, PatchOptions, Patches};
 pub use pipeline::{ChineseClip, LoadOptions, longest_text, open, tokenizer};
 pub use prompts::{DEFAULT_TEMPLATES, Templates};
+pub use text::ChineseClipTextModel;
 pub use vision::{ChineseClipVisionModel, VisionOptions};
 
 /// The guides' examples run as tests.

@@ -25,10 +25,12 @@ mod pixels;
 mod positions;
 mod prepared;
 mod prepared_linear;
+mod pruning;
 mod recorder;
+mod relative;
 
 pub use activation::activate;
-pub use attention::{Attention, mask_bias};
+pub use attention::{Attention, Change, KeyValue, mask_bias};
 pub use error::VisionError;
 pub use linear::{layer_norm, linear};
 pub use mlp::{Mlp, PreparedMlp};
@@ -38,3 +40,4 @@ pub use positions::resize_positions;
 pub use prepared::{PreparedAttention, Rows};
 pub use prepared_linear::PreparedLinear;
 pub use recorder::{Intermediate, Recorder};
+pub use relative::RelativePositions;

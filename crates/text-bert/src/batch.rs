@@ -2,9 +2,8 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::mask_bias;
 
-use crate::TextError;
+use crate::{TextError, mask};
 
 /// Token ids of B texts, padded to L tokens, on a device. A tower cannot fail on it.
 #[derive(Debug, Clone)]
@@ -26,13 +25,7 @@ impl TokenBatch {
         config: &TextConfig,
         device: &Device,
     ) -> Result<Self, TextError> {
-        let [batch, length] = shape;
-        if batch == 0 || length == 0 {
-            return Err(TextError::Empty { batch, length });
-        }
-        if length > config.max_position_embeddings {
-            return Err(TextError::TooLong { length, limit: config.max_position_embeddings });
-        }
+        check_shape(shape, shape[1], config)?;
         let ids = int_tensor("input_ids", input_ids, shape, config.vocab_size, device)?;
         let padding = attention_mask
             .map(|mask| {
@@ -57,13 +50,30 @@ impl TokenBatch {
         self.ids.dims()
     }
 
-    /// The bias of attention scores, `[B, 1, L, L]` in f32; `None` where nothing is masked.
-    pub(crate) fn bias(&self) -> Option<Tensor<4>> {
-        self.padding.clone().map(mask_bias)
+    /// The bias of attention scores, `[B, 1, L, L]` in f32; `None` where nothing is masked. A `causal` tower looks back only.
+    pub(crate) fn bias(&self, causal: bool) -> Option<Tensor<4>> {
+        let [b, l] = self.shape();
+        let padding = self.padding.clone().map(|padding| padding.unsqueeze_dim(1)); // [B, 1, L]
+        mask::bias(padding, causal, [b, l, l], &self.ids.device())
     }
 }
 
-fn int_tensor(
+/// Texts of `shape` that end at position `end`, earlier tokens included.
+pub(crate) fn check_shape([batch, length]: [usize; 2], end: usize, config: &TextConfig) -> Result<(), TextError> {
+    if batch == 0 || length == 0 {
+        return Err(TextError::Empty { batch, length });
+    }
+    if end > config.max_position_embeddings {
+        return Err(TextError::TooLong { length: end, limit: config.max_position_embeddings });
+    }
+    let chunk = config.chunk_size_feed_forward;
+    if chunk > 0 && !length.is_multiple_of(chunk) {
+        return Err(TextError::Chunk { length, chunk });
+    }
+    Ok(())
+}
+
+pub(crate) fn int_tensor(
     array: &'static str,
     values: &[i64],
     shape: [usize; 2],
@@ -74,10 +84,18 @@ fn int_tensor(
     Ok(Tensor::from_data(TensorData::new(values.to_vec(), shape), device))
 }
 
-fn check(array: &'static str, values: &[i64], [batch, length]: [usize; 2], limit: usize) -> Result<(), TextError> {
-    if values.len() != batch * length {
-        return Err(TextError::Length { array, found: values.len(), batch, length });
+/// An error if there are not as many values as the shape says, or one is not from 0 to below `limit`.
+pub(crate) fn check(
+    array: &'static str,
+    values: &[i64],
+    shape: impl Into<Vec<usize>>,
+    limit: usize,
+) -> Result<(), TextError> {
+    let shape = shape.into();
+    if values.len() != shape.iter().product::<usize>() {
+        return Err(TextError::Length { array, found: values.len(), shape });
     }
+    let length = shape.last().copied().unwrap_or(1);
     let outside = |&value: &i64| usize::try_from(value).map_or(true, |value| value >= limit);
     match values.iter().position(outside) {
         None => Ok(()),
@@ -114,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_mask_of_ones_needs_no_bias() {
-        assert!(batch(&[1, 2], Some(&[1, 1]), [1, 2]).unwrap().bias().is_none());
-        let bias = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().bias().unwrap();
+        assert!(batch(&[1, 2], Some(&[1, 1]), [1, 2]).unwrap().bias(false).is_none());
+        let bias = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().bias(false).unwrap();
         assert_eq!(bias.dims(), [1, 1, 2, 2]);
     }
 }
