@@ -108,7 +108,7 @@ def main():
             kept |= {f"{name}.past_key_values.{i}": tensor for i, tensor in enumerate(tensors)}
         rows.append(json.dumps({"name": name, "config": BASE | changes, "past": past}))
     (FOLDER / "cases.json").write_text("[\n" + ",\n".join(rows) + "\n]\n")
-    save_file({name: value.contiguous() for name, value in kept.items()}, FOLDER / "golden.safetensors", metadata=MADE_BY)
+    save_file({name: value.contiguous().clone() for name, value in kept.items()}, FOLDER / "golden.safetensors", metadata=MADE_BY)
 
 
 if __name__ == "__main__":
