@@ -160,8 +160,6 @@ fn what_the_configuration_adds_to_the_text_tower_must_be_there() {
         ("\"is_decoder\": true", None),
         ("\"position_embedding_type\": \"relative_key\"", Some("layer.0.attention.self.distance_embedding.weight")),
         ("\"is_decoder\": true, \"add_cross_attention\": true", Some("layer.0.crossattention.output.LayerNorm.bias")),
-        ("\"add_cross_attention\": true", Some("needs is_decoder = true")),
-        ("\"pruned_heads\": {\"0\": [0]}", Some("of which one must stay")),
     ] {
         std::fs::write(&path, config.replace("\"vocab_size\"", &format!("{keys}, \"vocab_size\""))).unwrap();
         let found = load(folder.path()).err().map(|error| error.to_string());
