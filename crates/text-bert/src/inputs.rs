@@ -76,7 +76,7 @@ impl<'a> TextInputs<'a> {
 
 /// Inputs that fit the model.
 pub(crate) struct Checked<'a> {
-    pub(crate) words: Words<'a>,
+    pub(crate) words: Words,
     pub(crate) types: Tensor<2, Int>,
     pub(crate) positions: Tensor<2, Int>,
     /// `[B, 1, L, K]`.
@@ -88,9 +88,9 @@ pub(crate) struct Checked<'a> {
 }
 
 /// Tokens on a device.
-pub(crate) enum Words<'a> {
+pub(crate) enum Words {
     Ids(Tensor<2, Int>),
-    Embeds(&'a Tensor<3>),
+    Embeds(Tensor<3>),
 }
 
 /// What cross-attention looks at.
@@ -117,7 +117,7 @@ impl<'a> Checked<'a> {
         check_shape([b, l], if own_positions { past + l } else { l }, config)?;
         let words = match inputs.tokens {
             Tokens::Ids(ids, shape) => Words::Ids(int_tensor("input_ids", ids, shape, config.vocab_size, device)?),
-            Tokens::Embeds(vectors) => Words::Embeds(vectors),
+            Tokens::Embeds(vectors) => Words::Embeds(vectors.clone()),
         };
         let types = match inputs.token_type_ids {
             Some(types) => int_tensor("token_type_ids", types, [b, l], config.type_vocab_size, device)?,
