@@ -28,6 +28,7 @@ positions = torch.randint(0, 11, (TEXTS, LENGTH), generator=torch.Generator().ma
 pairs = torch.randint(0, 2, (TEXTS, LENGTH, LENGTH), generator=torch.Generator().manual_seed(5))
 encoder_pairs = torch.randint(0, 2, (TEXTS, LENGTH, ENCODER_LENGTH), generator=torch.Generator().manual_seed(6))
 states = draw("encoder", (TEXTS, ENCODER_LENGTH, 20))
+other_states = draw("other encoder", (TEXTS, ENCODER_LENGTH, 20))  # not looked at: the cache has those of before
 vectors = draw("vectors", (TEXTS, LENGTH, 20), 0.5)
 padding = torch.tensor([[1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 1, 1]])
 masked = torch.tensor([[1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]])  # everywhere: uniform, not NaN
@@ -68,7 +69,7 @@ CASES = [
     ("cross", seq2seq, text | encoder, None),
     ("cross.padding", seq2seq, text | encoder | dict(encoder_attention_mask=encoder_padding, attention_mask=padding), None),
     ("cross.pairs", seq2seq | key, text | encoder | dict(encoder_attention_mask=encoder_pairs, head_mask=heads_of_layers), None),
-    ("cross.two_more", seq2seq, two | encoder | dict(encoder_attention_mask=encoder_padding), "cross"),
+    ("cross.two_more", seq2seq, two | dict(encoder_hidden_states=other_states, encoder_attention_mask=encoder_padding), "cross"),
     ("cross.without", seq2seq, text, None),
 ]
 
