@@ -7,10 +7,11 @@ use clap::Args;
 use crate::oracle::Oracle;
 use crate::{Failure, root};
 
-const SCRIPTS: [&str; 12] = [
+const SCRIPTS: [&str; 13] = [
     "tests/goldens/make.py",
     "tests/goldens/resnet.py",
     "tests/goldens/vision.py",
+    "tests/goldens/text.py",
     "tests/goldens/initial.py",
     "tests/goldens/real_size.py",
     "crates/preprocess/tests/data/make_text_goldens.py",

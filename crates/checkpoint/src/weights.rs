@@ -112,6 +112,8 @@ pub struct Weights {
     tensors: BTreeMap<String, (usize, View)>,
     metadata: BTreeMap<String, String>,
     dropped: Vec<(String, &'static str)>,
+    /// What was left out.
+    spare: BTreeMap<String, (usize, View)>,
     renamed: Vec<(String, String)>,
     fingerprint: OnceLock<[u8; 32]>,
 }
@@ -124,6 +126,7 @@ impl Weights {
             tensors: BTreeMap::new(),
             metadata: BTreeMap::new(),
             dropped: Vec::new(),
+            spare: BTreeMap::new(),
             renamed: Vec::new(),
             fingerprint: OnceLock::new(),
         };
@@ -145,8 +148,9 @@ impl Weights {
                     Fate::Transpose(new) => {
                         (true, vec![(new, view.transposed().ok_or_else(|| unfit("not a matrix"))?)])
                     }
-                    Fate::Drop(reason) => {
+                    Fate::Drop { name: new, reason } => {
                         weights.dropped.push((name, reason));
+                        weights.spare.insert(new, (number, view));
                         continue;
                     }
                 };
@@ -184,24 +188,29 @@ impl Weights {
         self.tensors.is_empty()
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether there is a tensor of this name, left out or not.
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.find(name).is_some()
+    }
+
+    /// A tensor by its name. What was left out is found, too: some part of a model may want it.
+    fn find(&self, name: &str) -> Option<&(usize, View)> {
+        self.tensors.get(name).or_else(|| self.spare.get(name))
     }
 
     /// The type of a tensor, without touching its bytes.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.tensors.get(name).map(|(_, view)| view.dtype)
+        self.find(name).map(|(_, view)| view.dtype)
     }
 
     /// The shape of a tensor, without touching its bytes.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|(_, view)| view.shape.as_slice())
+        self.find(name).map(|(_, view)| view.shape.as_slice())
     }
 
     /// A tensor.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
-        let (part, view) = self.tensors.get(name)?;
+        let (part, view) = self.find(name)?;
         let bytes = self.regions.get(*part)?.bytes().get(view.span.clone())?;
         let bytes = match &view.strides {
             None => Cow::Borrowed(bytes),
@@ -227,7 +236,7 @@ impl Weights {
     /// Tells the system that the pages of this tensor are not needed for now, so that loading tensor by tensor keeps about one
     /// copy of the model in memory. The tensor can still be read: its bytes then come from the file again.
     pub fn release(&self, name: &str) {
-        if let Some((part, view)) = self.tensors.get(name)
+        if let Some((part, view)) = self.find(name)
             && let Some(region) = self.regions.get(*part)
         {
             region.release(view.span.clone());
@@ -262,7 +271,7 @@ impl Weights {
         &self.metadata
     }
 
-    /// Tensors that were left out, and why. Only buffers and layers that the joint model does not have.
+    /// Tensors that were left out (no list or sum has them), and why. Only buffers and layers that the joint model does not have.
     pub fn dropped(&self) -> &[(String, &'static str)] {
         &self.dropped
     }

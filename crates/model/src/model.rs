@@ -45,7 +45,7 @@ impl ChineseClipModel {
         config.validate()?;
         let text = &config.text_config;
         Ok(Self {
-            text_model: TextModel::init(text, device)?,
+            text_model: TextModel::init(text, device),
             vision_model: ImageTower::init(config, device),
             text_projection: projection(text.hidden_size, config, device),
             visual_projection: visual_projection(config, device),
@@ -194,10 +194,11 @@ impl PreparedModel {
     ///
     /// On `flex`, bf16 and [`DType::I8`] are the formats of products of layers alone; all else is f32, and so is a ResNet.
     ///
-    /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once.
+    /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once. So does
+    /// one with cross-attention, which this form does not have.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
         let (dtype, packing) = stored(dtype, device);
-        if config.vision_config.resnet_layers.is_some() {
+        if config.vision_config.resnet_layers.is_some() || config.text_config.add_cross_attention {
             check_dtype(dtype, device)?;
             let folded = ChineseClipModel::load(config, weights, DType::F32, device)?.prepare_unpacked();
             let logit_scale = folded.logit_scale.clone(); // f32 always
@@ -222,7 +223,7 @@ impl PreparedModel {
         config.validate()?;
         let text = &config.text_config;
         Ok(Self {
-            text_model: PreparedTextModel::init(text, device)?,
+            text_model: PreparedTextModel::init(text, device),
             vision_model: PreparedImageTower::init(config, device),
             text_projection: projection(text.hidden_size, config, device),
             visual_projection: visual_projection(config, device),

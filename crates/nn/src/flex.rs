@@ -110,7 +110,7 @@ impl Short {
 /// `softmax(q * k' / sqrt(E) + bias) * v`, head by head.
 ///
 /// # Shapes
-/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]`; the result: `[B, Q, D]`.
+/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]` (`None` if each head has its own); the result: `[B, Q, D]`.
 pub(crate) fn attention(
     q: &Tensor<3>,
     k: &Tensor<3>,
@@ -121,6 +121,7 @@ pub(crate) fn attention(
     let ([b, queries, d], keys) = (q.dims(), k.dims()[1]);
     let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
     let bias = match bias {
+        Some(bias) if bias.dims()[1] > 1 => return None,
         Some(bias) => Some(Strided::of(&bias.clone().squeeze_dim::<3>(1))?),
         None => None,
     };
