@@ -45,7 +45,7 @@ pub use chinese_clip_preprocess::{
     self as preprocess, Alpha, BatchEncoding, BatchFeature, ChannelDimension, Dialect, EncodeOptions, Encoding,
     ImageArray, ImageInput, ImageProcessor, ImageProcessor as ChineseClipImageProcessor,
     ImageProcessor as ChineseClipFeatureExtractor, Inputs, Overlong, Padding, PaddingStrategy, PerChannel, Picture,
-    PreprocessOptions, Processor as ChineseClipProcessor, ProcessorOptions, TextOptions, Tokenizer,
+    PreprocessOptions, Processor as ChineseClipProcessor, ProcessorOptions, TokenizeOptions, Tokenizer,
 };
 pub use chinese_clip_text_bert::{
     LayerCache, Mask, Pooler, PreparedTextModel, TextCache, TextError, TextInputs, TextModel, TextOptions, TextOutput,

@@ -20,5 +20,5 @@ pub use image::{
     Alpha, BatchFeature, ChannelDimension, ImageArray, ImageInput, ImageProcessor, Mode, Orientation, PerChannel,
     Picture, Pixels, PreprocessOptions, Values, Warning, resize,
 };
-pub use processor::{BatchEncoding, Inputs, PaddingStrategy, Processor, ProcessorOptions, TextOptions};
+pub use processor::{BatchEncoding, Inputs, PaddingStrategy, Processor, ProcessorOptions, TokenizeOptions};
 pub use tokenizer::Tokenizer;

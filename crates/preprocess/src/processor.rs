@@ -28,7 +28,7 @@ pub struct Processor {
     /// Of the texts.
     pub tokenizer: Tokenizer,
     /// What holds for texts unless a call says otherwise.
-    pub text: TextOptions,
+    pub text: TokenizeOptions,
     /// What texts may cost; the image processor has its own.
     pub limits: Limits,
 }
@@ -46,7 +46,7 @@ pub enum PaddingStrategy {
 
 /// Parameters of texts; `None` means as the processor has it, and if that is `None`, too, as the reference's defaults are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TextOptions {
+pub struct TokenizeOptions {
     /// Default: not at all.
     pub padding: Option<PaddingStrategy>,
     /// Whether texts are cut to `max_length`. Default: only where `max_length` is given and nothing is padded.
@@ -59,7 +59,7 @@ pub struct TextOptions {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProcessorOptions {
     /// `text_kwargs`.
-    pub text: TextOptions,
+    pub text: TokenizeOptions,
     /// `images_kwargs`.
     pub images: PreprocessOptions,
 }
@@ -111,7 +111,7 @@ const IMAGE_NAMES: [&str; 1] = ["pixel_values"];
 impl Processor {
     /// Of its two parts, with [`Limits::default`].
     pub fn new(image_processor: ImageProcessor, tokenizer: Tokenizer) -> Self {
-        Self { image_processor, tokenizer, text: TextOptions::default(), limits: Limits::default() }
+        Self { image_processor, tokenizer, text: TokenizeOptions::default(), limits: Limits::default() }
     }
 
     /// Sets what texts and pictures may cost.
@@ -137,7 +137,7 @@ impl Processor {
         Ok(BatchEncoding { text, images })
     }
 
-    fn encode(&self, texts: &[String], options: &TextOptions) -> Result<TextBatch, PreprocessError> {
+    fn encode(&self, texts: &[String], options: &TokenizeOptions) -> Result<TextBatch, PreprocessError> {
         let padding = options.padding.or(self.text.padding).unwrap_or(PaddingStrategy::DoNotPad);
         let given = options.max_length.or(self.text.max_length);
         let implied = given.is_some() && padding == PaddingStrategy::DoNotPad;

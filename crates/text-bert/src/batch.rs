@@ -47,7 +47,7 @@ impl TokenBatch {
             let padded: Vec<f32> = mask.iter().map(|&keep| 1.0 - keep as f32).collect();
             Tensor::from_data(TensorData::new(padded, shape), (device, DType::F32))
         });
-        let kept = mask.filter(|mask| mask.iter().step_by(length).all(|&first| first == 1)).map(|mask| {
+        let kept = mask.filter(|mask| mask.iter().step_by(shape[1]).all(|&first| first == 1)).map(|mask| {
             let kept = |(at, &keep): (usize, &i64)| (keep == 1).then_some(at);
             mask.iter().enumerate().filter_map(kept).collect()
         });

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use chinese_clip::config::Size;
 use chinese_clip::{
     Alpha, Budget, ChineseClip, ChineseClipModel, DEMO, DType, Device, Error, Inputs, Limits, LoadOptions, OpenOptions,
-    PaddingStrategy, Picture, PreprocessOptions, ProcessorOptions, Recorder, Templates, TextOptions,
+    PaddingStrategy, Picture, PreprocessOptions, ProcessorOptions, Recorder, Templates, TokenizeOptions,
 };
 use chinese_clip_tests::{Tolerance, assert_close, devices, quick_devices, values};
 use serde_json::Value;
@@ -88,7 +88,7 @@ fn processor_and_model_as_in_the_reference_s_example() {
         let model = ChineseClipModel::from_checkpoint(&checkpoint, DType::F32, &device).unwrap();
         let processor = chinese_clip::processor(&checkpoint, &Limits::default()).unwrap();
         let pictures = pictures();
-        let text = TextOptions { padding: Some(PaddingStrategy::Longest), ..TextOptions::default() };
+        let text = TokenizeOptions { padding: Some(PaddingStrategy::Longest), ..TokenizeOptions::default() };
         let options = ProcessorOptions { text, ..ProcessorOptions::default() };
         let inputs = processor.call(Inputs::default().text(texts()).images(&pictures), &options).unwrap();
         let (texts, pixels) = model.batches(inputs, &device).unwrap();

@@ -9,6 +9,7 @@ use chinese_clip::{
     Checkpoint, ChineseClipConfig, ChineseClipModel, ChineseClipTextModel, DType, Device, Error, Mask, PreparedModel,
     Recorder, Tensor, TensorData, TextError, TextInputs, TextOptions, TextOutput, TokenBatch, Tokens,
 };
+use chinese_clip_nn::Packing;
 use chinese_clip_tests::{
     Arrays, Named, assert_close, golden_checkpoint, golden_path, quick_devices, tolerance, values, write_checkpoint,
 };
@@ -355,7 +356,7 @@ fn test_head_pruning() {
         let masked = run(&whole, TextInputs { head_mask: Some(&mask), ..tokens(&ids) });
         same_outputs(&run(&twice, tokens(&ids)), &masked);
         let batch = TokenBatch::new(&ids, None, [3, LENGTH], twice.config(), &device).unwrap();
-        let prepared = twice.text_model().clone().prepare().pack().forward(&batch);
+        let prepared = twice.text_model().clone().prepare().pack(Packing::Whole).forward(&batch);
         same("prepared", &prepared, &masked.last_hidden_state.narrow(1, 0, 1).squeeze_dim(1));
 
         let inputs = TextInputs { head_mask: Some(&mask), ..tokens(&ids) };

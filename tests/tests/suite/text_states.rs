@@ -7,6 +7,7 @@ use chinese_clip::{
     ChineseClipTextModel, DType, Device, Mask, Recorder, Tensor, TensorData, TextCache, TextInputs, TextOptions,
     TextOutput, TokenBatch, Tokens,
 };
+use chinese_clip_nn::Packing;
 use chinese_clip_tests::{
     Arrays, Named, assert_close, dtypes, golden_path, quick_devices, tolerance, values, write_checkpoint,
 };
@@ -187,7 +188,7 @@ fn the_short_path_equals_the_reference_in_both_forms() {
                 let (expected, _) = given.f32("hidden_states.2").unwrap();
                 let expected: Vec<f32> = expected.chunks(shape[1] * 20).flat_map(|text| text[..20].to_vec()).collect();
                 let prepared = model.text_model().clone().prepare();
-                for prepared in [prepared.clone(), prepared.pack()] {
+                for prepared in [prepared.clone(), prepared.pack(Packing::Whole)] {
                     let name = format!("prepared {} in {dtype:?} on {device:?}", case.name);
                     assert_close(&name, &values(&prepared.forward(&batch)), &expected, &[2, 20], tolerance(dtype));
                 }

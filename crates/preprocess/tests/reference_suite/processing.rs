@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chinese_clip_config::{Limits, PreprocessorConfig};
 use chinese_clip_preprocess::{
     BatchEncoding, EncodeOptions, Inputs, PaddingStrategy, PreprocessError, PreprocessOptions, Processor,
-    ProcessorOptions, TextBatch, TextOptions,
+    ProcessorOptions, TextBatch, TokenizeOptions,
 };
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn call(inputs: Inputs, options: &ProcessorOptions) -> BatchEncoding {
 }
 
 fn text(padding: Option<PaddingStrategy>, truncation: Option<bool>, max_length: Option<usize>) -> ProcessorOptions {
-    ProcessorOptions { text: TextOptions { padding, truncation, max_length }, images: PreprocessOptions::default() }
+    ProcessorOptions { text: TokenizeOptions { padding, truncation, max_length }, images: PreprocessOptions::default() }
 }
 
 fn rows(batch: &TextBatch, values: &[i64]) -> Value {
@@ -87,7 +87,7 @@ fn with_rescale_factor(rescale_factor: f64) -> Processor {
 
 /// The processor with other defaults of its texts.
 fn with_text(padding: PaddingStrategy, max_length: Option<usize>) -> Processor {
-    Processor { text: TextOptions { padding: Some(padding), truncation: None, max_length }, ..processor() }
+    Processor { text: TokenizeOptions { padding: Some(padding), truncation: None, max_length }, ..processor() }
 }
 
 #[test]
