@@ -5,9 +5,10 @@
 
 REQUEST holds {"version": of cn_clip, "checkpoint": file, "model": published name, "images": [path], "texts": [text]}, or in the
 place of the last two {"inputs": file}, an earlier OUT whose ids and pixels are taken. Pictures are opened with `Image.open` (EXIF
-not applied); features are computed one by one. The loader is cn_clip's own, `load_from_name`, but for `convert_weights`, which
+not applied); features are computed one by one, and with {"halves": [dtype]} in those formats, too. The loader is cn_clip's own, `load_from_name`, but for `convert_weights`, which
 rounds most weights to f16 even where they are f32 again afterwards: here all stay what the file says, and everything is f32 on the CPU.
 """
+import copy
 import importlib.metadata
 import json
 import sys
@@ -28,6 +29,12 @@ def inputs(request, transform):
     return {"input_ids": ids, "attention_mask": ids.ne(0).long(), "pixel_values": pixels}
 
 
+def features(model, given):
+    image = [model.encode_image(one[None]) for one in given["pixel_values"]]
+    text = [model.encode_text(one[None]) for one in given["input_ids"]]
+    return torch.cat(image), torch.cat(text)
+
+
 def main(request, out):
     request = json.load(open(request))
     for package, wanted in {"cn-clip": request["version"], **PINNED}.items():
@@ -42,12 +49,15 @@ def main(request, out):
     model.eval()
     given = inputs(request, transform)
     with torch.no_grad():
-        image = torch.cat([model.encode_image(one[None]) for one in given["pixel_values"]])
-        text = torch.cat([model.encode_text(one[None]) for one in given["input_ids"]])
+        image, text = features(model, given)
         unit = lambda x: x / x.norm(dim=-1, keepdim=True)  # noqa: E731
         logits = model.logit_scale.exp() * unit(image) @ unit(text).T
+        halves = {}
+        for dtype in request.get("halves", []):
+            half = features(copy.deepcopy(model).to(getattr(torch, dtype)), given)
+            halves |= {f"{name}.{dtype}": one.float() for name, one in zip(("image_features", "text_features"), half)}
     save_file({**{name: given[name].contiguous() for name in ("input_ids", "attention_mask", "pixel_values")},
-               "image_features": image, "text_features": text, "probabilities": logits.softmax(-1)}, out)
+               "image_features": image, "text_features": text, "probabilities": logits.softmax(-1), **halves}, out)
 
 
 if __name__ == "__main__":

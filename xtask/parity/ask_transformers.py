@@ -5,8 +5,9 @@
 
 REQUEST holds {"version": of transformers, "checkpoint": directory, "images": [path], "texts": [text]}, or in the place of the last
 two {"inputs": file}, an earlier OUT whose ids and pixels are taken. Pictures are opened with `load_image` (EXIF applied). Ids are
-padded to the longest text; features are computed one by one, without padding. Everything is f32 on the CPU.
+padded to the longest text; features are computed one by one, without padding. Everything is f32 on the CPU, and with {"halves": [dtype]} features are computed in those formats, too.
 """
+import copy
 import importlib.metadata
 import json
 import sys
@@ -30,6 +31,14 @@ def inputs(request):
     return {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask, "pixel_values": pixels}
 
 
+def features(model, given):
+    feature = lambda output: getattr(output, "pooler_output", output)  # an object since 5.0  # noqa: E731
+    image = [feature(model.get_image_features(pixel_values=one[None].to(model.dtype))) for one in given["pixel_values"]]
+    ids = [row[mask.bool()][None] for row, mask in zip(given["input_ids"], given["attention_mask"])]
+    text = [feature(model.get_text_features(input_ids=one, attention_mask=torch.ones_like(one))) for one in ids]
+    return torch.cat(image), torch.cat(text)
+
+
 def main(request, out):
     request = json.load(open(request))
     for package, wanted in {"transformers": request["version"], **PINNED[request["version"]]}.items():
@@ -42,15 +51,16 @@ def main(request, out):
             raise SystemExit(f"{request['checkpoint']}: {what} {info[what]}")
     model = model.float().eval()
     given = inputs(request)
-    feature = lambda output: getattr(output, "pooler_output", output)  # an object since 5.0  # noqa: E731
     with torch.no_grad():
-        image = torch.cat([feature(model.get_image_features(pixel_values=one[None])) for one in given["pixel_values"]])
-        ids = [row[mask.bool()][None] for row, mask in zip(given["input_ids"], given["attention_mask"])]
-        text = torch.cat([feature(model.get_text_features(input_ids=one, attention_mask=torch.ones_like(one))) for one in ids])
+        image, text = features(model, given)
         unit = lambda x: x / x.norm(dim=-1, keepdim=True)  # noqa: E731
         logits = model.logit_scale.exp() * unit(image) @ unit(text).T
+        halves = {}
+        for dtype in request.get("halves", []):
+            half = features(copy.deepcopy(model).to(getattr(torch, dtype)), given)
+            halves |= {f"{name}.{dtype}": one.float() for name, one in zip(("image_features", "text_features"), half)}
     save_file({**{name: given[name].contiguous() for name in ("input_ids", "attention_mask", "pixel_values")},
-               "image_features": image, "text_features": text, "probabilities": logits.softmax(-1)}, out)
+               "image_features": image, "text_features": text, "probabilities": logits.softmax(-1), **halves}, out)
 
 
 if __name__ == "__main__":

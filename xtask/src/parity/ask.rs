@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chinese_clip::Dialect;
 use chinese_clip::config::PUBLISHED;
+use chinese_clip::{DType, Dialect};
 use chinese_clip_tests::Arrays;
 
 use super::Parity;
 use crate::{Failure, root};
+
+/// Half precision, and torch's word for it.
+pub(super) const HALVES: [(DType, &str); 2] = [(DType::F16, "float16"), (DType::BF16, "bfloat16")];
 
 /// An implementation that results are compared with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,15 +55,25 @@ pub(super) struct Answer {
 }
 
 impl Parity {
-    pub(super) fn ask(&self, reference: Reference, checkpoint: &Path, inputs: Inputs<'_>) -> Result<Answer, Failure> {
+    /// With `halves`, features in f16 and bf16, too.
+    pub(super) fn ask(
+        &self,
+        reference: Reference,
+        checkpoint: &Path,
+        inputs: Inputs<'_>,
+        halves: bool,
+    ) -> Result<Answer, Failure> {
         let folder = tempfile::tempdir()?;
         let (request, file) = (folder.path().join("request.json"), folder.path().join("answer.safetensors"));
         let version = reference.name().rsplit(' ').next();
         let mut wanted = serde_json::json!({ "version": version, "checkpoint": checkpoint });
+        if halves {
+            wanted["halves"] = HALVES.map(|(_, name)| name).into();
+        }
         match inputs {
             Inputs::Files { images, texts } => {
-                (wanted["images"], wanted["texts"]) =
-                    (images.iter().collect(), texts.iter().map(String::as_str).collect())
+                wanted["images"] = serde_json::to_value(images)?;
+                wanted["texts"] = texts.into();
             }
             Inputs::Of(answer) => wanted["inputs"] = answer.file.to_string_lossy().into(),
         }

@@ -38,7 +38,7 @@ pub(super) fn rows(
 
     let text = clip.text_features(&encodings)?;
     let shape: [usize; 4] = shape.try_into().map_err(|_| "pixel_values must have four dimensions")?;
-    let on_reference_pixels = in_batches(&clip, &expected_pixels, shape)?;
+    let on_reference_pixels = of_pixels(&clip, &expected_pixels, shape)?;
     let end_to_end = clip.image_features(&opened)?;
     let image_features = reference.f32("image_features").0;
     let similarity = clip.compare(&on_reference_pixels.clone().into_unit()?, &text.clone().into_unit()?)?;
@@ -112,7 +112,8 @@ fn pixel_rows(found: &Pixels, expected: &[f32], images: &[PathBuf]) -> Result<[R
     ])
 }
 
-fn in_batches(clip: &ChineseClip, pixels: &[f32], [b, c, h, w]: [usize; 4]) -> Result<Embeddings, Failure> {
+/// Features of pixels, picture by picture.
+pub(super) fn of_pixels(clip: &ChineseClip, pixels: &[f32], [b, c, h, w]: [usize; 4]) -> Result<Embeddings, Failure> {
     let mut values = Vec::new();
     for one in pixels.chunks_exact(pixels.len() / b) {
         values.extend_from_slice(clip.pixel_features(Pixels { data: one.to_vec(), shape: [1, c, h, w] })?.values());
@@ -132,7 +133,7 @@ pub(super) fn features(what: &str, found: &[f32], expected: &[f32], width: usize
 }
 
 /// The largest difference as a part of the largest component, and the least cosine of a row.
-fn feature_distance(found: &[f32], expected: &[f32], width: usize) -> (f32, f64) {
+pub(super) fn feature_distance(found: &[f32], expected: &[f32], width: usize) -> (f32, f64) {
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let cosines = found.chunks_exact(width).zip(expected.chunks_exact(width)).map(|(f, e)| cosine(f, e));
     (max_distance(found, expected) / largest, cosines.fold(1.0, f64::min))

@@ -2,6 +2,7 @@
 
 mod ask;
 mod compare;
+mod halves;
 mod written;
 
 use std::fs;
@@ -39,6 +40,9 @@ pub(crate) struct Parity {
     /// A folder with transformers 5.24.0, which is laid over the packages of the Python to load what is written
     #[arg(long)]
     newer: Option<PathBuf>,
+    /// Compare in f16 and bf16 as well, beside the reference's own distance from f32
+    #[arg(long)]
+    halves: bool,
     /// Only print, leave docs/parity.md as it is
     #[arg(long)]
     dry_run: bool,
@@ -63,15 +67,14 @@ impl Parity {
         let (images, texts) = (spread(images, self.few), spread(texts, self.few));
         let checkpoint = fs::canonicalize(&self.checkpoint)?;
         let reference = if checkpoint.is_dir() { Reference::Transformers } else { Reference::CnClip };
-        let answer = self.ask(reference, &checkpoint, Inputs::Files { images: &images, texts: &texts })?;
+        let files = Inputs::Files { images: &images, texts: &texts };
+        let answer = self.ask(reference, &checkpoint, files, self.halves)?;
         let opened = open(&checkpoint)?;
         let mut rows = compare::rows(opened, &self.device, reference.dialect(), &images, &texts, &answer)?;
-        rows.extend(self.written(
-            reference,
-            &open(&checkpoint)?,
-            Inputs::Files { images: &images, texts: &texts },
-            &answer,
-        )?);
+        if self.halves {
+            rows.extend(halves::rows(&checkpoint, &self.device, reference.dialect(), &texts, &answer)?);
+        }
+        rows.extend(self.written(reference, &open(&checkpoint)?, files, &answer)?);
 
         let name = self.name.clone().unwrap_or_else(|| {
             self.checkpoint.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()

@@ -10,7 +10,6 @@ use super::compare::{features, max_distance};
 use super::{Parity, Row, open};
 use crate::{Failure, convert};
 
-/// What one reference may compute of another's inputs.
 const FEATURES: [&str; 2] = ["text_features", "image_features"];
 
 impl Parity {
@@ -60,7 +59,7 @@ impl Parity {
         files: Inputs<'_>,
         answer: &Answer,
     ) -> Result<Row, Failure> {
-        let again = self.ask(reference, path, files)?.arrays;
+        let again = self.ask(reference, path, files, false)?.arrays;
         let arrays = &answer.arrays;
         let ids = ["input_ids", "attention_mask"].iter().all(|name| again.i64(name) == arrays.i64(name));
         let pixels = again.f32("pixel_values") == arrays.f32("pixel_values");
@@ -77,7 +76,7 @@ impl Parity {
     /// Another reference must say almost the same about the same ids and pixels. A `[PAD]` that a text spells out is hidden in
     /// `cn_clip` and seen in transformers: such texts are left out.
     fn close(&self, what: &str, reference: Reference, path: &Path, answer: &Answer) -> Result<Row, Failure> {
-        let other = self.ask(reference, path, Inputs::Of(answer))?.arrays;
+        let other = self.ask(reference, path, Inputs::Of(answer), false)?.arrays;
         let arrays = &answer.arrays;
         let ((ids, shape), (mask, _)) = (arrays.i64("input_ids"), arrays.i64("attention_mask"));
         let padded = |row: usize| (row * shape[1]..(row + 1) * shape[1]).any(|i| mask[i] == 1 && ids[i] == 0);
