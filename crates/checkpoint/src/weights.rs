@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use crate::dtype::{NotFinite, for_each_f32_block};
 use crate::mmap::Region;
 use crate::names::{Fate, Naming};
-use crate::{CheckpointError, Dtype};
+use crate::{CheckpointError, Dtype, int8};
 
 /// The one scalar.
 const LOGIT_SCALE: &str = "logit_scale";
@@ -110,6 +110,8 @@ pub(crate) struct Part {
 pub struct Weights {
     regions: Vec<Region>,
     tensors: BTreeMap<String, (usize, View)>,
+    /// Of the tensors in 8 bits, by the names of these.
+    scales: BTreeMap<String, (usize, View)>,
     metadata: BTreeMap<String, String>,
     dropped: Vec<(String, &'static str)>,
     /// What was left out.
@@ -124,12 +126,14 @@ impl Weights {
         let mut weights = Self {
             regions: Vec::new(),
             tensors: BTreeMap::new(),
+            scales: BTreeMap::new(),
             metadata: BTreeMap::new(),
             dropped: Vec::new(),
             spare: BTreeMap::new(),
             renamed: Vec::new(),
             fingerprint: OnceLock::new(),
         };
+        let paths: Vec<PathBuf> = parts.iter().map(|part| part.path.clone()).collect();
         for (number, part) in parts.into_iter().enumerate() {
             let wrapped = Naming::is_wrapped(part.tensors.iter().map(|(name, _)| name.as_str()));
             for (name, view) in part.tensors {
@@ -170,7 +174,24 @@ impl Weights {
             weights.metadata.extend(part.metadata);
             weights.regions.push(part.region);
         }
+        weights.pair_scales(&paths)?;
         Ok(weights)
+    }
+
+    /// Takes the scales of tensors in 8 bits from among the tensors.
+    fn pair_scales(&mut self, paths: &[PathBuf]) -> Result<(), CheckpointError> {
+        let short = self.tensors.iter().filter(|(_, (_, view))| view.dtype == Dtype::I8);
+        for name in short.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            let scale = int8::scale_name(&name);
+            let Some((part, view)) = self.tensors.remove(&scale) else { continue };
+            let shape = self.shape(&name).unwrap_or_default();
+            if !int8::fit(view.dtype, &view.shape, shape) {
+                let problem = format!("{} {:?} is no scale of shape {shape:?}", view.dtype, view.shape);
+                return Err(CheckpointError::Tensor { path: paths[part].clone(), tensor: scale, problem });
+            }
+            self.scales.insert(name, (part, view));
+        }
+        Ok(())
     }
 
     /// Every name, sorted.
@@ -198,9 +219,15 @@ impl Weights {
         self.tensors.get(name).or_else(|| self.spare.get(name))
     }
 
-    /// The type of a tensor, without touching its bytes.
+    /// The type of a tensor, without touching its bytes. One in 8 bits with scales is f32 to whoever reads it.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.find(name).map(|(_, view)| view.dtype)
+        let (_, view) = self.find(name)?;
+        Some(if self.scales.contains_key(name) { Dtype::F32 } else { view.dtype })
+    }
+
+    /// Whether there are tensors in 8 bits with scales.
+    pub fn is_int8(&self) -> bool {
+        !self.scales.is_empty()
     }
 
     /// The shape of a tensor, without touching its bytes.
@@ -210,13 +237,21 @@ impl Weights {
 
     /// A tensor.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
-        let (part, view) = self.find(name)?;
+        let found @ (_, view) = self.find(name)?;
+        let bytes = self.elements(found)?;
+        let bytes = match self.scales.get(name) {
+            None => bytes,
+            Some(scale) => int8::widened(&bytes, &self.elements(scale)?, *view.shape.last()?),
+        };
+        Some(Tensor { dtype: self.dtype(name)?, shape: &view.shape, bytes })
+    }
+
+    fn elements(&self, (part, view): &(usize, View)) -> Option<Cow<'_, [u8]>> {
         let bytes = self.regions.get(*part)?.bytes().get(view.span.clone())?;
-        let bytes = match &view.strides {
+        Some(match &view.strides {
             None => Cow::Borrowed(bytes),
             Some(strides) => Cow::Owned(gather(bytes, view.dtype.size(), &view.shape, strides)),
-        };
-        Some(Tensor { dtype: view.dtype, shape: &view.shape, bytes })
+        })
     }
 
     /// The elements of a floating-point tensor as `f32`, in row-major order.

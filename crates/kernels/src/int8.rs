@@ -49,7 +49,7 @@ impl Int8Weights {
             largest.iter_mut().zip(row).for_each(|(largest, x)| *largest = largest.max(x.abs()));
             largest
         });
-        let scales: Vec<f32> = largest.into_iter().map(scale).collect();
+        let scales: Vec<f32> = largest.into_iter().map(int8_scale).collect();
         let groups = inputs.div_ceil(4);
         let mut panels = vec![0; outputs * groups];
         panels.par_chunks_mut(groups * PANEL).zip(scales.par_chunks(PANEL)).enumerate().for_each(
@@ -57,7 +57,7 @@ impl Int8Weights {
                 for (to, from) in to.chunks_exact_mut(PANEL).zip(weight.chunks(4 * outputs)) {
                     for (column, (to, scale)) in to.iter_mut().zip(scales).enumerate() {
                         let number = |row: usize| {
-                            from.get(row * outputs + panel * PANEL + column).map_or(0, |x| quantised(*x, *scale))
+                            from.get(row * outputs + panel * PANEL + column).map_or(0, |x| int8(*x, *scale))
                         };
                         *to = group(std::array::from_fn(number));
                     }
@@ -123,12 +123,13 @@ impl Int8Weights {
 
 /// The scale of an output whose largest weight is `largest`: a 127th of it or a little more, of 17 bits, so that each weight in its
 /// steps is exact in f32, and its scale is found again.
-fn scale(largest: f32) -> f32 {
+pub fn int8_scale(largest: f32) -> f32 {
     let least = (largest / TOP).max(f32::MIN_POSITIVE);
     f32::from_bits((least.to_bits() + 0x7f) & !0x7f)
 }
 
-fn quantised(x: f32, scale: f32) -> i8 {
+/// A weight in steps of its output's scale.
+pub fn int8(x: f32, scale: f32) -> i8 {
     (x / scale).round_ties_even().clamp(-TOP, TOP) as i8
 }
 

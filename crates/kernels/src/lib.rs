@@ -27,6 +27,6 @@ mod short;
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
 pub use bf16::Bf16Weights;
-pub use int8::Int8Weights;
+pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
 pub use product::{Epilogue, PANEL, affine, pack};

@@ -11,7 +11,7 @@ use chinese_clip_preprocess::{
 use chinese_clip_text_bert::TokenBatch;
 
 use crate::batching::{image_batches, text_batches};
-use crate::device::{guarded, label};
+use crate::device::{guarded, label, stored};
 use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, default_dtype, demo, dtype_name};
 
 /// Version of everything that moves an embedding; a change of it stands in the changelog under Numerics.
@@ -68,7 +68,9 @@ impl ChineseClip {
     /// Loads an opened checkpoint.
     pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
         let limits = &options.open.limits;
-        let dtype = options.dtype.unwrap_or_else(|| default_dtype(device));
+        let short = checkpoint.weights.is_int8() && stored(DType::I8, device).0 != DType::I8;
+        let default = || if short { DType::I8 } else { default_dtype(device) };
+        let dtype = options.dtype.unwrap_or_else(default);
         check_size(&checkpoint)?;
         let tokenizer = tokenizer(&checkpoint, limits)?.with_dialect(options.dialect)?;
         let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, device)?;
