@@ -15,9 +15,11 @@ mod activation;
 mod attention;
 mod isa;
 mod output;
+mod packing;
 mod product;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
 pub use isa::{Isa, VARIABLE};
+pub use packing::pack_rows;
 pub use product::{Epilogue, PANEL, affine, pack};

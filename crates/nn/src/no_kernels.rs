@@ -1,11 +1,15 @@
 //! What [`flex`](../flex.rs) offers, in a build without that backend: nothing.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
 
 pub(crate) const PANEL: usize = 16;
 
 pub(crate) fn pack(_: &Tensor<2>) -> Option<Tensor<2>> {
+    None
+}
+
+pub(crate) fn pack_rows(_: &[&[f32]], _: usize, _: DType, _: &Device) -> Option<TensorData> {
     None
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::module::linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
 
 use crate::{activate, fast};
@@ -46,10 +46,22 @@ impl PreparedLinear {
         self.weight.lazy_shape()[0]
     }
 
+    /// The weight that [`pack`](Self::pack) would give a layer on `device`, straight from the rows `[N, K]` of a checkpoint, in
+    /// parts that stand one below the other; `None` where it would give none. `pack` takes a layer with such a weight as packed.
+    pub fn panels(parts: &[&[f32]], inputs: usize, dtype: DType, device: &Device) -> Option<TensorData> {
+        fast::pack_rows(parts, inputs, dtype, device)
+    }
+
     /// The layer with its weights as the backend's kernels want them.
     #[must_use]
     pub fn pack(self) -> Self {
-        let panels = if self.packed { None } else { fast::pack(&self.weight.val()) };
+        let panels = if self.packed {
+            None
+        } else if self.weight.lazy_shape()[1] == self.bias.lazy_shape()[0] {
+            fast::pack(&self.weight.val())
+        } else {
+            Some(self.weight.val()) // of `panels`
+        };
         match panels {
             Some(panels) => Self { weight: Param::from_tensor(panels), packed: true, ..self },
             None => self,
