@@ -177,7 +177,7 @@ fn fill<T, const N: usize>(out: &mut [T], bytes: &[u8], read: impl Fn([u8; N]) -
 }
 
 /// The test without a branch is one that the compiler vectorises; the search runs only when it fails.
-fn first_not_finite(values: &[f32]) -> Option<usize> {
+pub(crate) fn first_not_finite(values: &[f32]) -> Option<usize> {
     const EXPONENT: u32 = 0x7f80_0000;
     let bad = values.iter().fold(0_u32, |bad, v| bad | u32::from(v.to_bits() & EXPONENT == EXPONENT));
     if bad == 0 { None } else { values.iter().position(|v| !v.is_finite()) }

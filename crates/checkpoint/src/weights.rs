@@ -6,10 +6,15 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::dtype::{NotFinite, for_each_f32_block};
+use rayon::prelude::*;
+
+use crate::dtype::{NotFinite, first_not_finite, for_each_f32_block};
 use crate::mmap::Region;
 use crate::names::{Fate, Naming};
 use crate::{CheckpointError, Dtype, int8};
+
+/// Values that a thread checks at a time.
+const PART: usize = 1 << 16;
 
 /// The one scalar.
 const LOGIT_SCALE: &str = "logit_scale";
@@ -254,18 +259,26 @@ impl Weights {
         })
     }
 
-    /// The elements of a floating-point tensor as `f32`, in row-major order.
+    /// The elements of a floating-point tensor as `f32`, in row-major order: a slice of the file where it holds them so.
     ///
     /// # Errors
     /// No such tensor, a tensor of integers, or a value that is NaN or infinite, in the file or (from `f64`) as `f32`.
-    pub fn to_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+    pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>, CheckpointError> {
         let tensor = self.get(name).ok_or_else(|| CheckpointError::NoSuchTensor { tensor: name.into() })?;
+        if let Some(values) = tensor.finite_f32() {
+            return Ok(Cow::Borrowed(values));
+        }
         let mut values = Vec::with_capacity(tensor.len());
         tensor.for_each_f32_block(name, |block| {
             values.extend_from_slice(block);
             Ok(())
         })?;
-        Ok(values)
+        Ok(Cow::Owned(values))
+    }
+
+    /// A copy of [`f32`](Self::f32).
+    pub fn to_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        self.f32(name).map(Cow::into_owned)
     }
 
     /// Tells the system that the pages of this tensor are not needed for now, so that loading tensor by tensor keeps about one
@@ -346,7 +359,17 @@ impl Weights {
     }
 }
 
-impl Tensor<'_> {
+impl<'a> Tensor<'a> {
+    /// The slice of the file, if it holds `f32` as this machine has them and all are finite.
+    fn finite_f32(&self) -> Option<&'a [f32]> {
+        let Cow::Borrowed(bytes) = self.bytes else { return None };
+        if self.dtype != Dtype::F32 || cfg!(target_endian = "big") {
+            return None;
+        }
+        let values: &[f32] = bytemuck::try_cast_slice(bytes).ok()?; // misaligned in a torch file
+        values.par_chunks(PART).all(|part| first_not_finite(part).is_none()).then_some(values)
+    }
+
     /// Gives the elements as `f32`, a few thousand at a time.
     pub(crate) fn for_each_f32_block(
         &self,

@@ -21,6 +21,7 @@ mod bf16;
 mod int8;
 mod isa;
 mod output;
+mod packing;
 mod product;
 mod short;
 
@@ -29,4 +30,5 @@ pub use attention::{Attention, Rows, attention};
 pub use bf16::Bf16Weights;
 pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
+pub use packing::pack_rows;
 pub use product::{Epilogue, PANEL, affine, pack};

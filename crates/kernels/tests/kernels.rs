@@ -3,7 +3,9 @@
 
 mod common;
 
-use chinese_clip_kernels::{Activation, Attention, Epilogue, Isa, PANEL, Rows, activate, affine, attention, pack};
+use chinese_clip_kernels::{
+    Activation, Attention, Epilogue, Isa, PANEL, Rows, activate, affine, attention, pack, pack_rows,
+};
 use common::numbers;
 
 /// Of [`Activation::Gelu`] by the series and the continued fraction of the error function.
@@ -106,6 +108,16 @@ fn products_of_any_shape() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn rows_are_packed_as_their_transpose_is() {
+    for (parts, inputs, outputs) in [(1, 1, 16), (1, 37, 48), (3, 50, 48), (2, 5, 32)] {
+        let rows = numbers(inputs * outputs, 7);
+        let transposed: Vec<f32> = (0..rows.len()).map(|at| rows[at % outputs * inputs + at / outputs]).collect();
+        let parts: Vec<&[f32]> = rows.chunks(rows.len() / parts).collect();
+        assert_eq!(pack_rows(&parts, inputs), pack(&transposed, inputs, outputs));
     }
 }
 

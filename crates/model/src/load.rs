@@ -1,17 +1,22 @@
 //! Fills a module with the tensors of a checkpoint, exactly: nothing missing, nothing unused, nothing left random.
 //!
 //! burn's own loader leaves a module half loaded after an error, and takes square matrices untransposed without a word;
-//! this one goes by name, transposes what lies in a `Linear`, and hands out the module only when everything fits.
+//! this one goes by name, transposes what lies in a `Linear` (or lays it out for the kernels straight from the file), and hands out the module only when everything fits.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_checkpoint::{CheckpointError, Dtype, Misshapen, Weights};
+use chinese_clip_nn::{Packing, PreparedLinear};
 use rayon::prelude::*;
 
 use crate::Error;
 use crate::device::{check_dtype, guarded};
+
+/// Values that a thread copies at a time.
+const PIECE: usize = 1 << 16;
 
 /// The one scalar: its shape in a checkpoint is `[]`.
 pub(crate) const LOGIT_SCALE: &str = "logit_scale";
@@ -21,10 +26,10 @@ pub(crate) fn load<M: Module>(
     module: M,
     weights: &Weights,
     names_of: fn(&str) -> Vec<String>,
-    dtype: DType,
+    format: (DType, Packing),
     device: &Device,
 ) -> Result<M, Error> {
-    load_part(module, weights, "", names_of, dtype, device)
+    load_part(module, weights, "", names_of, format, device)
 }
 
 /// The same of one part of a model: tensors whose names do not begin with `part` are left alone.
@@ -33,7 +38,7 @@ pub(crate) fn load_part<M: Module>(
     weights: &Weights,
     part: &str,
     names_of: fn(&str) -> Vec<String>,
-    dtype: DType,
+    (dtype, packing): (DType, Packing),
     device: &Device,
 ) -> Result<M, Error> {
     check_dtype(dtype, device)?;
@@ -41,6 +46,7 @@ pub(crate) fn load_part<M: Module>(
         weights,
         names_of,
         dtype,
+        packing,
         device,
         path: Path::default(),
         used: HashSet::new(),
@@ -64,13 +70,13 @@ pub(crate) fn load_part<M: Module>(
     }
 }
 
-/// Names of the fields down to a parameter, and whether each is a field of a `Linear`.
+/// Names of the fields down to a parameter, and the type that each is a field of.
 #[derive(Default)]
-pub(crate) struct Path(Vec<(String, bool)>);
+pub(crate) struct Path(Vec<(String, String)>);
 
 impl Path {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
-        self.0.push((name.into(), container.ends_with("Linear")));
+        self.0.push((name.into(), container.into()));
     }
 
     pub(crate) fn exit(&mut self) {
@@ -83,7 +89,15 @@ impl Path {
 
     /// Whether the parameter lies in a `Linear`, which burn keeps as `[in, out]` and a checkpoint as `[out, in]`.
     pub(crate) fn in_linear(&self) -> bool {
-        self.0.last().is_some_and(|(_, in_linear)| *in_linear)
+        self.in_container("Linear")
+    }
+
+    fn in_prepared_linear(&self) -> bool {
+        self.in_container("PreparedLinear")
+    }
+
+    fn in_container(&self, end: &str) -> bool {
+        self.0.last().is_some_and(|(_, container)| container.ends_with(end))
     }
 
     fn in_field(&self, field: &str) -> bool {
@@ -95,6 +109,7 @@ struct Loader<'a> {
     weights: &'a Weights,
     names_of: fn(&str) -> Vec<String>,
     dtype: DType,
+    packing: Packing,
     device: &'a Device,
     path: Path,
     used: HashSet<String>,
@@ -103,9 +118,10 @@ struct Loader<'a> {
     unreadable: Option<CheckpointError>,
 }
 
-impl Loader<'_> {
-    /// The values of a parameter of `shape`; `None`, and the fault noted, where they cannot be had.
-    fn read(&mut self, names: &[String], shape: &[usize]) -> Option<Vec<f32>> {
+impl<'a> Loader<'a> {
+    /// The values of a parameter of `shape` in `dtype`, laid out as the module wants them; `None`, and the fault noted, where they
+    /// cannot be had.
+    fn read(&mut self, names: &[String], shape: &[usize], dtype: DType) -> Option<TensorData> {
         let mut part = shape.to_vec();
         if let Some(last) = part.last_mut() {
             *last /= names.len(); // parts stand side by side
@@ -114,20 +130,26 @@ impl Loader<'_> {
         if transposed {
             part.reverse();
         }
-        let parts: Vec<_> = names.iter().map(|name| self.read_one(name, &part)).collect(); // all, to note every fault
-        let mut parts = parts.into_iter().collect::<Option<Vec<_>>>()?;
-        if !transposed {
-            return Some(if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() });
-        }
-        let (outputs, inputs) = (part[0], part[1]);
-        let mut values = vec![0.0; inputs * outputs * parts.len()];
-        for (i, part) in parts.iter().enumerate() {
-            transpose(part, inputs, &mut values, outputs * parts.len(), i * outputs);
-        }
-        Some(values)
+        let parts: Vec<_> = names.iter().map(|name| self.read_one(name, &part, dtype)).collect(); // all, to note every fault
+        let parts = parts.into_iter().collect::<Option<Vec<_>>>()?;
+        let parts: Vec<&[f32]> = parts.iter().map(|part| &**part).collect();
+        let data = if transposed {
+            let panels = || PreparedLinear::panels(&parts, part[1], dtype, self.device);
+            let as_they_are = self.packing == Packing::Whole && self.path.in_prepared_linear();
+            let panels = if as_they_are { panels() } else { None };
+            panels.unwrap_or_else(|| TensorData::new(side_by_side(&parts, part[1]), shape.to_vec()))
+        } else {
+            let values = match parts[..] {
+                [whole] => whole.par_iter().copied().with_min_len(PIECE).collect(),
+                _ => parts.concat(),
+            };
+            TensorData::new(values, shape.to_vec())
+        };
+        names.iter().for_each(|name| self.weights.release(name));
+        Some(data)
     }
 
-    fn read_one(&mut self, name: &str, expected: &[usize]) -> Option<Vec<f32>> {
+    fn read_one(&mut self, name: &str, expected: &[usize], dtype: DType) -> Option<Cow<'a, [f32]>> {
         let Some(found) = self.weights.shape(name) else {
             self.missing.push(name.into());
             return None;
@@ -145,8 +167,7 @@ impl Loader<'_> {
             self.misshapen.push(Misshapen { tensor: name.into(), expected, found: found.into() });
             return None;
         }
-        let values = self.weights.to_f32(name).and_then(|values| fits(name, values, self.dtype));
-        self.weights.release(name);
+        let values = self.weights.f32(name).and_then(|values| fits(name, values, dtype));
         values.map_err(|error| self.unreadable.get_or_insert(error)).ok()
     }
 }
@@ -162,28 +183,37 @@ impl ModuleMapper for Loader<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (names, shape) = ((self.names_of)(&self.path.dotted()), param.lazy_shape().to_vec());
-        match self.read(&names, &shape) {
-            Some(values) => {
-                // Logits are f32 always, and so is what they are multiplied by.
-                let dtype = if self.path.in_field(LOGIT_SCALE) { DType::F32 } else { self.dtype };
-                let data = TensorData::new(values, shape);
-                Param::initialized(param.id, Tensor::from_data(data, (self.device, dtype)))
-            }
+        // Logits are f32 always, and so is what they are multiplied by.
+        let dtype = if self.path.in_field(LOGIT_SCALE) { DType::F32 } else { self.dtype };
+        match self.read(&names, &shape, dtype) {
+            Some(data) => Param::initialized(param.id, Tensor::from_data(data, (self.device, dtype))),
             None => param,
         }
     }
 }
 
 /// An error if a value is beyond the range of `dtype`.
-fn fits(tensor: &str, values: Vec<f32>, dtype: DType) -> Result<Vec<f32>, CheckpointError> {
-    let largest = if dtype == DType::F16 { 65504.0 } else { f32::MAX };
-    match values.iter().position(|value| value.abs() > largest) {
+fn fits<'a>(tensor: &str, values: Cow<'a, [f32]>, dtype: DType) -> Result<Cow<'a, [f32]>, CheckpointError> {
+    if dtype != DType::F16 {
+        return Ok(values);
+    }
+    match values.iter().position(|value| value.abs() > 65504.0) {
         None => Ok(values),
         Some(index) => {
             let value = values[index].into();
             Err(CheckpointError::Overflow { tensor: tensor.into(), index, value, dtype: Dtype::F16 })
         }
     }
+}
+
+/// The transposes of matrices `[out, in]` beside each other.
+fn side_by_side(parts: &[&[f32]], inputs: usize) -> Vec<f32> {
+    let stride = parts.iter().map(|part| part.len()).sum::<usize>() / inputs.max(1);
+    let mut values = vec![0.0; inputs * stride];
+    for (i, part) in parts.iter().enumerate() {
+        transpose(part, inputs, &mut values, stride, i * (stride / parts.len()));
+    }
+    values
 }
 
 /// Writes `values`, `[out, in]`, transposed into `target`, `[in, stride]`, from column `first` on, in tiles that fit the cache.

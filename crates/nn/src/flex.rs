@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
 pub(crate) use chinese_clip_kernels::PANEL;
 use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Rows};
@@ -24,6 +24,14 @@ pub(crate) fn pack(weight: &Tensor<2>) -> Option<Tensor<2>> {
         let panels = kernels::pack(numbers.numbers(), inputs, outputs);
         tensor(panels, [outputs / PANEL * inputs, PANEL])
     })
+}
+
+/// The same of rows `[N, K]` in parts that stand one below the other, for a tensor on `device`.
+pub(crate) fn pack_rows(parts: &[&[f32]], inputs: usize, dtype: DType, device: &Device) -> Option<TensorData> {
+    let count: usize = parts.iter().map(|part| part.len()).sum();
+    let whole = inputs > 0 && count > 0 && count.is_multiple_of(inputs * PANEL);
+    (whole && dtype == DType::F32 && *device == Device::flex())
+        .then(|| TensorData::new(kernels::pack_rows(parts, inputs), [count / PANEL, PANEL]))
 }
 
 /// `activation(x * weight + bias) + residual`.

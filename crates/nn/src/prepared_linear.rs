@@ -7,7 +7,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::module::linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
 
 use crate::{Packing, activate, fast};
@@ -56,11 +56,20 @@ impl PreparedLinear {
         self.weight.lazy_shape()[0]
     }
 
+    /// The weight that [`pack`](Self::pack) would give a whole layer on `device`, straight from the rows `[N, K]` of a checkpoint, in
+    /// parts that stand one below the other; `None` where it would give none. `pack` takes a layer with such a weight as packed.
+    pub fn panels(parts: &[&[f32]], inputs: usize, dtype: DType, device: &Device) -> Option<TensorData> {
+        fast::pack_rows(parts, inputs, dtype, device)
+    }
+
     /// The layer with its weights as the backend's kernels want them. A layer that is packed stays as it is.
     #[must_use]
     pub fn pack(self, packing: Packing) -> Self {
         if !matches!(self.layout, Layout::Plain) {
             return self;
+        }
+        if self.weight.lazy_shape()[1] != self.bias.lazy_shape()[0] {
+            return Self { layout: Layout::Panels, ..self }; // of `panels`
         }
         let weight = self.weight.val();
         if let Some(short) = fast::Short::pack(&weight, packing) {
