@@ -89,13 +89,13 @@ impl WithSimd for Lanes {
 mod tests {
     use super::*;
 
-    /// The figures of `ChineseCLIP` ViT-B/16: 35.1 GFLOP an image and 8.9 a text of 52 tokens if no row is left out.
+    /// ViT-B/16 has 35.1 GFLOP an image and 8.9 a text of 52 tokens if no row is left out; the last layer has a twelfth of them.
     #[test]
     fn work_of_the_base_model() {
         let config = chinese_clip::config::published("ViT-B-16").unwrap().config().unwrap();
         let work = Work::of(&config, 52);
         let (image, text) = (work.image.unwrap() / 1e9, work.text / 1e9);
-        assert!((32.8..33.2).contains(&image), "{image}");
+        assert!((32.6..32.8).contains(&image), "{image}");
         assert!((8.2..8.4).contains(&text), "{text}");
     }
 }

@@ -145,7 +145,9 @@ impl<'a> Loader<'a> {
             };
             TensorData::new(values, shape.to_vec())
         };
-        names.iter().for_each(|name| self.weights.release(name));
+        for name in names {
+            self.weights.release(name);
+        }
         Some(data)
     }
 
