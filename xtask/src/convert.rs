@@ -18,7 +18,7 @@ pub(crate) struct Convert {
     /// Layout of the output: a directory as transformers reads it, or one file as `cn_clip` reads it
     #[arg(long, value_enum, default_value = "hf")]
     to: Layout,
-    /// Number format of the tensors; as in the input if absent
+    /// Number format of the tensors; as in the input if absent. int8 is that of the layers of the transformers alone
     #[arg(long)]
     dtype: Option<Format>,
     /// Replace an earlier conversion
@@ -41,6 +41,7 @@ enum Format {
     F32,
     F16,
     Bf16,
+    Int8,
 }
 
 /// Renamed tensors that are listed one by one.
@@ -69,6 +70,7 @@ impl Convert {
             Format::F32 => Dtype::F32,
             Format::F16 => Dtype::F16,
             Format::Bf16 => Dtype::BF16,
+            Format::Int8 => Dtype::I8,
         })
     }
 }

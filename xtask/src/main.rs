@@ -1,4 +1,4 @@
-//! Workspace tasks: `cargo xtask convert | golden | parity | bench | gpu | tidy | ci`.
+//! Workspace tasks: `cargo xtask convert | golden | parity | numerics | bench | gpu | tidy | ci`.
 
 #![allow(clippy::print_stdout)] // a task reports to the person who called it
 
@@ -8,6 +8,7 @@ mod convert;
 mod golden;
 mod gpu;
 mod libtorch;
+mod numerics;
 mod oracle;
 mod page;
 mod parity;
@@ -36,6 +37,8 @@ enum Task {
     Golden(golden::Golden),
     /// Compare a checkpoint, and what is written of it, with transformers and cn_clip, and write docs/parity.md
     Parity(parity::Parity),
+    /// Compare shorter numbers with f32 on a checkpoint, and write docs/numerics.md
+    Numerics(numerics::Numerics),
     /// Run the benches, or time other implementations beside this one, and write docs/performance.md
     Bench(bench::Bench),
     /// Run the suites and time models on GPUs, and write docs/gpu.md
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Convert(task) => task.run(),
         Task::Golden(task) => task.run(),
         Task::Parity(task) => task.run(),
+        Task::Numerics(task) => task.run(),
         Task::Bench(task) => task.run(),
         Task::Gpu(task) => task.run(),
         Task::Tidy => check_tidy(),

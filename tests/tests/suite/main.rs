@@ -10,6 +10,7 @@ mod initialization;
 mod invariants;
 mod joint_model;
 mod loading;
+mod precision;
 mod real_size;
 mod saving;
 mod text_model;
