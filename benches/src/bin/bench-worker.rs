@@ -1,6 +1,6 @@
 //! This workspace as a worker of `cargo xtask bench --peers`, one process for each device.
 //!
-//! * `bench-worker devices`: the names of this build's devices, as JSON.
+//! * `bench-worker devices`: the names of this build's devices, as JSON; those in another number format than f32 as `flex bf16`.
 //! * `bench-worker inputs MODEL FOLDER BATCH`: writes the inputs of all workers.
 //! * `bench-worker work MODEL`: the operations of a picture, of a text and of the machine in a second, as JSON.
 //! * `bench-worker DEVICE MODEL FOLDER`: says a line of JSON when the model is ready, then answers each line of JSON on
@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn names() -> Result<(), Box<dyn Error>> {
-    let names: Vec<String> = devices().into_iter().map(|info| info.name).collect();
+    let short = ["bf16", "int8"].map(|dtype| format!("flex {dtype}"));
+    let names: Vec<String> = devices().into_iter().map(|info| info.name).chain(short).collect();
     println!("{}", serde_json::to_string(&names)?);
     Ok(())
 }
@@ -71,10 +72,13 @@ fn work(model: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(name: &str, model: &str, folder: &str) -> Result<(), Box<dyn Error>> {
-    let device = device(name)?;
+    let (device, dtype) = match name.split_once(' ') {
+        Some((name, dtype)) => (device(name)?, chinese_clip::dtype(dtype)?),
+        None => (device(name)?, DType::F32),
+    };
     // The text tower gets all texts in one batch, as it does elsewhere.
     let budget = Budget { tokens: usize::MAX, ..Budget::default() };
-    let options = LoadOptions { dtype: Some(DType::F32), budget, ..LoadOptions::default() };
+    let options = LoadOptions { dtype: Some(dtype), budget, ..LoadOptions::default() };
     let start = Instant::now();
     let clip = ChineseClip::from_pretrained_with(model, &device, &options)?;
     device.sync()?;

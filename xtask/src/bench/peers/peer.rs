@@ -10,6 +10,8 @@ use super::worker::{Launch, Worker};
 
 /// A peer whose features have a smaller cosine with the reference's computes something else.
 const COSINE: f64 = 0.999;
+/// The same in 8 bits.
+const COSINE_INT8: f64 = 0.97;
 /// The calls of one request take about this long together, unless one call takes longer.
 const SECONDS: f64 = 0.5;
 const CALLS: f64 = 50.0;
@@ -129,7 +131,8 @@ impl Peer {
         self.attempt(|peer| {
             let distance = Distance::new(features, reference, batch)?;
             peer.distances.push((stage, distance));
-            if distance.cosine >= COSINE {
+            let least = if peer.label.ends_with("int8") { COSINE_INT8 } else { COSINE };
+            if distance.cosine >= least {
                 return Ok(());
             }
             Err(format!("wrong features in `{stage}`: a cosine of {:.6} with the reference's", distance.cosine))
