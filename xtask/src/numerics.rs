@@ -1,6 +1,7 @@
 //! `cargo xtask numerics DIR`: what shorter numbers do to features and to a ranking, written to docs/numerics.md.
 
 use std::cmp::Reverse;
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use chinese_clip::preprocess::Pixels;
@@ -60,7 +61,7 @@ impl Numerics {
                 let (least, mean, off) = distance(wide.0, short.0);
                 let kept = 100.0 * overlap(wide, short)?;
                 let dtype = dtype_name(dtype);
-                table += &format!("| {dtype} | {what} | {least:.6} | {mean:.6} | {off:.1e} | {kept:.1} % |\n");
+                writeln!(table, "| {dtype} | {what} | {least:.6} | {mean:.6} | {off:.1e} | {kept:.1} % |")?;
             }
         }
         print!("{table}");
