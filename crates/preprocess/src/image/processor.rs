@@ -4,12 +4,15 @@
 //! Shapes: B pictures; H, W rows and columns.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use chinese_clip_config::{Limits, PreprocessorConfig, Resample, Size};
 use rayon::prelude::*;
 
 use super::convert;
-use super::picture::{Mode, Picture, Samples};
+use super::decode::decode_at_least;
+use super::orientation::Orientation;
+use super::picture::{Mode, Picture, Samples, check_bytes, open_with};
 use super::resize::{clip16, resize_unchecked, resize_wide};
 use super::steps::{Tables, crop};
 use crate::{Dialect, PreprocessError};
@@ -38,18 +41,28 @@ pub struct ImageProcessor {
     config: PreprocessorConfig,
     dialect: Dialect,
     limits: Limits,
+    fast_jpeg: bool,
 }
 
 impl ImageProcessor {
     /// A processor with [`Limits::default`].
     pub fn new(config: PreprocessorConfig, dialect: Dialect) -> Self {
-        Self { config, dialect, limits: Limits::default() }
+        Self { config, dialect, limits: Limits::default(), fast_jpeg: false }
     }
 
     /// Sets how many pixels a resized or padded picture may have, and how many pictures a call.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Makes [`open`](Self::open) and [`decode`](Self::decode) read large JPEGs at a half, a quarter or an eighth of their size,
+    /// never at less than they are resized to. It saves time, and moves pixel values by some levels: embeddings of
+    /// pictures read so are to be compared with such alone.
+    #[must_use]
+    pub fn with_fast_jpeg(mut self, fast_jpeg: bool) -> Self {
+        self.fast_jpeg = fast_jpeg;
         self
     }
 
@@ -68,6 +81,29 @@ impl ImageProcessor {
     /// Whose behaviour is followed.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Whether large JPEGs are read at less than their size.
+    pub fn fast_jpeg(&self) -> bool {
+        self.fast_jpeg
+    }
+
+    /// [`Picture::open`], by what [`with_fast_jpeg`](Self::with_fast_jpeg) says.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Picture, PreprocessError> {
+        open_with(path.as_ref(), &self.limits, |bytes| self.decode(bytes))
+    }
+
+    /// [`Picture::decode`], by what [`with_fast_jpeg`](Self::with_fast_jpeg) says.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Picture, PreprocessError> {
+        if !self.fast_jpeg || !self.config.do_resize {
+            return Picture::decode(bytes, &self.limits);
+        }
+        check_bytes(bytes, &self.limits)?;
+        decode_at_least(bytes, &self.limits, &|width, height, orientation| {
+            let turned = self.turns(orientation);
+            let (width, height) = self.resized_size(&self.config, upright((width, height), turned));
+            upright((width, height), turned)
+        })
     }
 
     /// `B` pictures to `[B, 3, H, W]`, in parallel, in the order given.
@@ -111,7 +147,7 @@ impl ImageProcessor {
         if !config.do_convert_rgb && picture.mode() != Mode::Rgb {
             return Err(PreprocessError::NotRgb { mode: picture.mode().name() });
         }
-        let resized = self.resized_size(config, picture);
+        let resized = self.resized_size(config, self.size(picture));
         self.check_pixels(resized)?;
         if !config.do_center_crop {
             return Ok(resized);
@@ -132,10 +168,17 @@ impl ImageProcessor {
         Ok(())
     }
 
+    fn turns(&self, orientation: Orientation) -> bool {
+        self.dialect == Dialect::Hf && orientation.swaps_axes()
+    }
+
+    /// Width and height of a picture as it is resized.
+    fn size(&self, picture: &Picture) -> (usize, usize) {
+        upright((picture.width, picture.height), self.turns(picture.orientation))
+    }
+
     /// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.
-    fn resized_size(&self, config: &PreprocessorConfig, picture: &Picture) -> (usize, usize) {
-        let turned = self.dialect == Dialect::Hf && picture.orientation().swaps_axes();
-        let (width, height) = if turned { (picture.height, picture.width) } else { (picture.width, picture.height) };
+    fn resized_size(&self, config: &PreprocessorConfig, (width, height): (usize, usize)) -> (usize, usize) {
         if !config.do_resize {
             return (width, height);
         }
@@ -151,7 +194,7 @@ impl ImageProcessor {
 
     /// The picture in RGB at its new size, `[H, W, 3]`, and that size.
     fn resized<'a>(&self, config: &PreprocessorConfig, picture: &'a Picture) -> (Cow<'a, [u8]>, (usize, usize)) {
-        let to = self.resized_size(config, picture);
+        let to = self.resized_size(config, self.size(picture));
         match self.dialect {
             Dialect::Hf => {
                 let (rgb, from) = convert::to_upright_rgb(picture);
@@ -164,6 +207,11 @@ impl ImageProcessor {
             }
         }
     }
+}
+
+/// Width and height, of a picture that lies on its side the other way round.
+fn upright((width, height): (usize, usize), turned: bool) -> (usize, usize) {
+    if turned { (height, width) } else { (width, height) }
 }
 
 /// `Image.resize`: palette and bilevel pictures by nearest neighbour, alpha premultiplied.
