@@ -3,9 +3,10 @@
 
     python worker.py PEER MODEL INPUTS THREADS
 
-PEER: torch (transformers as it is), torch-sdpa, torch-compile, onnxruntime, openvino; `export` writes the ONNX graphs that the last
-two read, and ends. MODEL is a checkpoint in the hub's layout; INPUTS has inputs.safetensors and photo.jpg. Each peer computes in
-f32 with all THREADS, gets the settings that make it fastest, and decodes pictures in threads.
+PEER: torch (transformers as it is), torch-sdpa, torch-compile, onnxruntime, openvino in f32, openvino-bf16, onnxruntime-int8 (dynamic
+quantisation, weights by channel); `export` writes the ONNX graphs that the last four read, and ends. MODEL is a checkpoint in the hub's
+layout; INPUTS has inputs.safetensors and photo.jpg. Each peer computes with all THREADS, gets the settings that make it fastest, and
+decodes pictures in threads.
 
 A worker says a line of JSON when the model is ready, then answers each line of JSON on standard input with one, as
 `benches/src/bin/bench-worker.rs` does.
@@ -49,8 +50,9 @@ def towers(model_folder, **options):
 
 
 def export(model_folder, inputs):
-    """Both towers as ONNX graphs of any batch size."""
+    """Both towers as ONNX graphs of any batch size, in f32 and with weights of int8."""
     import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
     from safetensors.torch import load_file
 
     arrays = load_file(inputs / "inputs.safetensors")
@@ -59,6 +61,8 @@ def export(model_folder, inputs):
         axes = {name: {0: "batch"} for name in [*names, "features"]}
         torch.onnx.export(module, tuple(arrays[name][:2] for name in names), str(inputs / f"{stage}.onnx"), dynamo=False,
                           input_names=names, output_names=["features"], dynamic_axes=axes, opset_version=17)
+        quantize_dynamic(inputs / f"{stage}.onnx", inputs / f"{stage}-int8.onnx", weight_type=QuantType.QInt8, per_channel=True,
+                         op_types_to_quantize=["MatMul", "Gemm"])
 
 
 def load_torch(peer, model_folder, _inputs, threads):
@@ -77,13 +81,14 @@ def load_torch(peer, model_folder, _inputs, threads):
     return f"torch {torch.__version__}, transformers {transformers.__version__}", compute
 
 
-def load_onnxruntime(_peer, _model_folder, inputs, threads):
+def load_onnxruntime(peer, _model_folder, inputs, threads):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    sessions = {stage: onnxruntime.InferenceSession(inputs / f"{stage}.onnx", options, providers=["CPUExecutionProvider"])
+    graph = "{}-int8.onnx" if peer.endswith("int8") else "{}.onnx"
+    sessions = {stage: onnxruntime.InferenceSession(inputs / graph.format(stage), options, providers=["CPUExecutionProvider"])
                 for stage in GRAPHS}
 
     def compute(stage, arrays):
@@ -92,11 +97,12 @@ def load_onnxruntime(_peer, _model_folder, inputs, threads):
     return f"onnxruntime {onnxruntime.__version__}", compute
 
 
-def load_openvino(_peer, _model_folder, inputs, threads):
+def load_openvino(peer, _model_folder, inputs, threads):
     import openvino
 
     core, requests = openvino.Core(), {}
-    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    precision = "bf16" if peer.endswith("bf16") else "f32"
+    hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
 
     def request(stage, batch):
         """A graph of fixed shapes is the fastest; it is compiled when a batch of this size comes first."""
@@ -138,9 +144,10 @@ def serve(peer, model_folder, inputs, threads, say):
     from safetensors.numpy import load_file
 
     loaders = {"torch": load_torch, "onnxruntime": load_onnxruntime, "openvino": load_openvino}
-    load = loaders[peer.split("-")[0]]
+    library = peer.split("-")[0]
+    load = loaders[library]
     # What a program imports once is not loading.
-    __import__({"torch": "transformers.models.chinese_clip.modeling_chinese_clip"}.get(peer.split("-")[0], peer))
+    __import__({"torch": "transformers.models.chinese_clip.modeling_chinese_clip"}.get(library, library))
     start = time.perf_counter()
     version, compute = load(peer, model_folder, inputs, threads)
     seconds, peak = time.perf_counter() - start, peak_bytes()

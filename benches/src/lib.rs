@@ -9,6 +9,7 @@
 mod checkpoint;
 mod inputs;
 mod memory;
+mod work;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 
 pub use inputs::{Inputs, jpeg, pixels, text, token_ids};
 pub use memory::peak_bytes;
+pub use work::{Work, peak};
 
 /// As in the command: large temporaries come and go with every layer, and this keeps their pages.
 #[global_allocator]

@@ -4,8 +4,9 @@
     pip install torch==2.15.0 transformers==4.51.3 cn-clip==1.6.0 safetensors==0.8.0 numpy==2.4.6
     python initial.py
 
-initial/vit.json is of transformers' ChineseCLIPModel, with its whole config.json; initial/resnet.json of cn_clip's CLIP, under
-the names of a converted checkpoint. The row of [PAD] is left out of the word embeddings, and kept as `padding`, its largest
+initial/vit.json is of transformers' ChineseCLIPModel, with its whole config.json; so is initial/text.json, with a text tower that is
+a decoder with cross-attention and relative positions; initial/resnet.json is of cn_clip's CLIP, under the names of a converted
+checkpoint. The row of [PAD] is left out of the word embeddings, and kept as `padding`, its largest
 magnitude. A second run writes the same bytes.
 """
 import json
@@ -40,12 +41,15 @@ def write(name, config, state, **more):
     (HERE / "initial" / f"{name}.json").write_text(f'{{\n{head} "parameters": {{\n{lines}\n }}\n}}\n')
 
 
-def main():
-    config = ChineseCLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=48)
+def write_transformers(name, text):
+    config = ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=48)
     state = ChineseCLIPModel(config).state_dict()
     padding = state[WORDS][TEXT["pad_token_id"]].abs().max().item()
-    written = json.loads(config.to_json_string(use_diff=False))
-    write("vit", written, state, padding=padding)
+    write(name, json.loads(config.to_json_string(use_diff=False)), state, padding=padding)
+
+
+def main():
+    write_transformers("vit", TEXT)
 
     resnet.STEM, resnet.HEADS, resnet.PROJECTION = 16, 8, 48
     resnet.TEXT = {key: value for key, value in TEXT.items() if key in resnet.TEXT} | dict(hidden_act="gelu")
@@ -59,6 +63,7 @@ def main():
         if not key.endswith("num_batches_tracked") and "pooler" not in key:
             state[resnet.names(key)] = tensor.T if key == "text_projection" else tensor
     write("resnet", config, state)
+    write_transformers("text", TEXT | dict(is_decoder=True, add_cross_attention=True, position_embedding_type="relative_key"))
 
 
 if __name__ == "__main__":

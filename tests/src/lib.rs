@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chinese_clip::checkpoint::{Checkpoint, OpenOptions};
 use chinese_clip::{DType, Device, DeviceInfo, Tensor};
+use safetensors::tensor::{Dtype, TensorView};
 
 /// How far a tensor may lie from the reference's.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +75,21 @@ pub fn golden_path(name: &str) -> PathBuf {
 pub fn golden_checkpoint(name: &str) -> Checkpoint {
     let path = golden_path(name);
     Checkpoint::open(path.to_str().expect("a path in UTF-8"), &OpenOptions::isolated("unused")).expect("a golden")
+}
+
+/// A tensor of a checkpoint: its name, elements and shape.
+pub type Named = (String, Vec<f32>, Vec<usize>);
+
+/// Writes a checkpoint of these tensors into `folder`, and opens it.
+pub fn write_checkpoint(folder: &Path, config: &serde_json::Value, tensors: &[Named]) -> Checkpoint {
+    std::fs::write(folder.join("config.json"), config.to_string()).expect("a configuration");
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, values, _)| bytes(values)).collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, _, shape), bytes)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many elements as the shape says"))
+    });
+    safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).expect("weights");
+    Checkpoint::open(folder.to_str().expect("a path in UTF-8"), &OpenOptions::isolated("unused")).expect("a checkpoint")
 }
 
 /// Arrays of a safetensors file.

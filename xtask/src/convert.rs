@@ -1,9 +1,9 @@
 //! `cargo xtask convert IN OUT`: any readable checkpoint to a clean directory in Hugging Face's layout, or to a file of `cn_clip`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chinese_clip::checkpoint::{self, Checkpoint, ConvertOptions, Dtype, OpenOptions, Report};
-use chinese_clip::{DType, PreparedModel, Tokenizer, device, open, tokenizer};
+use chinese_clip::{DType, Limits, PreparedModel, Tokenizer, device, open, tokenizer};
 use clap::{Args, ValueEnum};
 
 use crate::Failure;
@@ -56,7 +56,7 @@ impl Convert {
         loads(&input)?; // before anything is replaced
         let output = self.output.to_str().ok_or("the output path is not UTF-8")?;
         print(&match self.to {
-            Layout::Hf => write(&input, &options, self)?,
+            Layout::Hf => to_hugging_face(&input, &self.output, self.dtype(), self.overwrite, &options.limits)?,
             Layout::CnClip => checkpoint::convert_to_cn_clip(&input, &self.output, self.dtype(), self.overwrite)
                 .map_err(chinese_clip::Error::from)?,
         });
@@ -80,15 +80,22 @@ fn loads(checkpoint: &Checkpoint) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write(input: &Checkpoint, options: &OpenOptions, task: &Convert) -> Result<Report, Failure> {
-    let tokenizer = tokenizer(input, &options.limits)?;
+/// Writes a directory with everything that transformers looks for.
+pub(crate) fn to_hugging_face(
+    input: &Checkpoint,
+    output: &Path,
+    dtype: Option<Dtype>,
+    overwrite: bool,
+    limits: &Limits,
+) -> Result<Report, Failure> {
+    let tokenizer = tokenizer(input, limits)?;
     let options = ConvertOptions {
-        dtype: task.dtype(),
+        dtype,
         tokenizer_json: Some(tokenizer.to_json().map_err(chinese_clip::Error::from)?),
         vocab_txt: Some(vocabulary(&tokenizer)),
-        overwrite: task.overwrite,
+        overwrite,
     };
-    Ok(checkpoint::convert(input, &task.output, &options).map_err(chinese_clip::Error::from)?)
+    Ok(checkpoint::convert(input, output, &options).map_err(chinese_clip::Error::from)?)
 }
 
 /// The tokens, one a line, in the order of their ids.

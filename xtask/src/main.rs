@@ -34,7 +34,7 @@ enum Task {
     Convert(convert::Convert),
     /// Make the committed goldens again with the pinned reference, and say what changed
     Golden(golden::Golden),
-    /// Compare a checkpoint with Hugging Face transformers on pictures and texts, and write docs/parity.md
+    /// Compare a checkpoint, and what is written of it, with transformers and cn_clip, and write docs/parity.md
     Parity(parity::Parity),
     /// Run the benches, or time other implementations beside this one, and write docs/performance.md
     Bench(bench::Bench),

@@ -23,12 +23,17 @@ impl Oracle {
 
     /// Runs a script, which checks the versions itself.
     pub(crate) fn run(&self, script: &Path, arguments: &[&Path]) -> Result<(), Failure> {
-        let status = Command::new(&self.python)
-            .arg(script)
-            .args(arguments)
-            .env("HF_HUB_OFFLINE", "1")
-            .status()
-            .map_err(|error| format!("cannot run {}: {error}", self.python.display()))?;
+        self.run_over(None, script, arguments)
+    }
+
+    /// Runs a script with the packages of a folder before those of the Python.
+    pub(crate) fn run_over(&self, over: Option<&Path>, script: &Path, arguments: &[&Path]) -> Result<(), Failure> {
+        let mut command = Command::new(&self.python);
+        command.arg(script).args(arguments).env("HF_HUB_OFFLINE", "1").stdout(std::io::stderr());
+        if let Some(folder) = over {
+            command.env("PYTHONPATH", folder);
+        }
+        let status = command.status().map_err(|error| format!("cannot run {}: {error}", self.python.display()))?;
         if status.success() { Ok(()) } else { Err(format!("{} failed ({status})", script.display()).into()) }
     }
 }

@@ -15,7 +15,7 @@ const ARROWS: [(&str, Arrows); 17] = [
     ("crates/kernels", Arrows::Only(&[])),
     ("crates/preprocess", Arrows::Only(&["crates/config"])),
     ("crates/nn", Arrows::Only(&["crates/config", "crates/kernels"])),
-    ("crates/checkpoint", Arrows::Only(&["crates/config"])),
+    ("crates/checkpoint", Arrows::Only(&["crates/config", "crates/kernels"])),
     ("crates/text-bert", Arrows::Only(&["crates/config", "crates/nn"])),
     ("crates/vision-vit", Arrows::Only(&["crates/config", "crates/nn"])),
     ("crates/vision-resnet", Arrows::Only(&["crates/config", "crates/nn"])),

@@ -2,6 +2,7 @@
 //!
 //! * `bench-worker devices`: the names of this build's devices, as JSON.
 //! * `bench-worker inputs MODEL FOLDER BATCH`: writes the inputs of all workers.
+//! * `bench-worker work MODEL`: the operations of a picture, of a text and of the machine in a second, as JSON.
 //! * `bench-worker DEVICE MODEL FOLDER`: says a line of JSON when the model is ready, then answers each line of JSON on
 //!   standard input with one. A request names a stage, a batch and how often to compute; the answer has the seconds of each call.
 
@@ -18,7 +19,7 @@ use chinese_clip::preprocess::Pixels;
 use chinese_clip::{
     Budget, ChineseClip, DType, Embeddings, Encoding, Limits, LoadOptions, OpenOptions, Picture, device, devices, open,
 };
-use chinese_clip_benches::{Inputs, LENGTH, peak_bytes};
+use chinese_clip_benches::{Inputs, LENGTH, Work, peak, peak_bytes};
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,8 +39,9 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["devices"] => names(),
         ["inputs", model, folder, batch] => write_inputs(model, folder, batch),
+        ["work", model] => work(model),
         [device, model, folder] => serve(device, model, folder),
-        _ => Err("usage: bench-worker devices | inputs MODEL FOLDER BATCH | DEVICE MODEL FOLDER".into()),
+        _ => Err("usage: bench-worker devices | inputs MODEL FOLDER BATCH | work MODEL | DEVICE MODEL FOLDER".into()),
     };
     if let Err(error) = done {
         eprintln!("{error}");
@@ -60,6 +62,12 @@ fn names() -> Result<(), Box<dyn Error>> {
 fn write_inputs(model: &str, folder: &str, batch: &str) -> Result<(), Box<dyn Error>> {
     let config = open(model, &OpenOptions::default())?.config;
     Ok(Inputs::write(Path::new(folder), batch.parse()?, config.vision_config.image_size)?)
+}
+
+fn work(model: &str) -> Result<(), Box<dyn Error>> {
+    let Work { image, text } = Work::of(&open(model, &OpenOptions::default())?.config, LENGTH);
+    println!("{}", json!({ "image": image, "text": text, "peak": peak() }));
+    Ok(())
 }
 
 fn serve(name: &str, model: &str, folder: &str) -> Result<(), Box<dyn Error>> {

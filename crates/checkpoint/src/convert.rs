@@ -14,7 +14,7 @@ use chinese_clip_config::ChineseClipConfig;
 use crate::checkpoint::{CONFIG, PREPROCESSOR, TOKENIZER_JSON, VOCAB_TXT, WEIGHTS};
 use crate::dtype::encode;
 use crate::weights::Stop;
-use crate::{Checkpoint, CheckpointError, Dtype, Tensor, safetensors};
+use crate::{Checkpoint, CheckpointError, Dtype, Tensor, Weights, int8, safetensors};
 
 /// Files that a conversion writes; a directory with nothing else in it may be overwritten.
 pub(crate) const WRITTEN: [&str; 5] = [WEIGHTS[0], CONFIG, PREPROCESSOR, VOCAB_TXT, TOKENIZER_JSON];
@@ -22,7 +22,8 @@ pub(crate) const WRITTEN: [&str; 5] = [WEIGHTS[0], CONFIG, PREPROCESSOR, VOCAB_T
 /// How to convert.
 #[derive(Debug, Clone, Default)]
 pub struct ConvertOptions {
-    /// Type of the written floats: `F32`, `F16` or `BF16`. `None` keeps each tensor's own (`F64` becomes `F32`).
+    /// Type of the written floats: `F32`, `F16` or `BF16`. `None` keeps each tensor's own (`F64` and 8 bits become `F32`). `I8` is
+    /// that of the layers' weights, which get scales beside them; the other tensors keep their own.
     pub dtype: Option<Dtype>,
     /// Contents of `tokenizer.json`, if the input directory has none.
     pub tokenizer_json: Option<String>,
@@ -59,7 +60,9 @@ pub struct Report {
 /// `output` exists and is not empty (unless `overwrite` is set and it holds nothing but a converted checkpoint), a value is not
 /// finite or does not fit the new type, or writing fails; then nothing is left at `output`.
 pub fn convert(input: &Checkpoint, output: &Path, options: &ConvertOptions) -> Result<Report, CheckpointError> {
-    check_dtype(options.dtype)?;
+    if options.dtype != Some(Dtype::I8) {
+        check_dtype(options.dtype)?;
+    }
     let replace = check_target(input, output, options.overwrite)?;
     let parent = parent_of(output);
     std::fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
@@ -215,29 +218,59 @@ pub(crate) fn target(found: Dtype, wanted: Option<Dtype>) -> Dtype {
 /// Name, type in the input, type in the output.
 type Cast = Vec<(String, Dtype, Dtype)>;
 
-/// Streams the tensors into a safetensors file. Returns what was cast, and the type with the most bytes.
+/// A tensor to write.
+struct Entry<'a> {
+    name: String,
+    /// The tensor of the input that it is made of; another name is that of its scales.
+    of: &'a str,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+/// What is written of a tensor.
+fn entries<'a>(weights: &Weights, tensor: &'a str, wanted: Option<Dtype>) -> Vec<Entry<'a>> {
+    let (Some(found), Some(shape)) = (weights.dtype(tensor), weights.shape(tensor)) else { return Vec::new() };
+    let entry = |name: String, dtype, shape: &[usize]| Entry { name, of: tensor, dtype, shape: shape.to_vec() };
+    match wanted {
+        Some(Dtype::I8) if found.is_float() && int8::is_short(tensor, shape) => {
+            vec![entry(tensor.into(), Dtype::I8, shape), entry(int8::scale_name(tensor), Dtype::F32, &[shape[0], 1])]
+        }
+        Some(Dtype::I8) => vec![entry(tensor.into(), target(found, None), shape)],
+        wanted => vec![entry(tensor.into(), target(found, wanted), shape)],
+    }
+}
+
+/// Streams the tensors into a safetensors file. Returns what was cast, and the float type with the most bytes.
 fn write_weights(input: &Checkpoint, path: &Path, wanted: Option<Dtype>) -> Result<(Cast, Dtype), CheckpointError> {
     let weights = &input.weights;
     let failed = |source| failed(path, source);
-    let mut order: Vec<(&str, Dtype, &[usize])> = weights
-        .names()
-        .filter_map(|name| Some((name, target(weights.dtype(name)?, wanted), weights.shape(name)?)))
-        .collect();
+    let mut order: Vec<Entry<'_>> = weights.names().flat_map(|name| entries(weights, name, wanted)).collect();
     // Wide types first, as the format's own writer does, so that every tensor is aligned.
-    order.sort_by_key(|(_, dtype, _)| std::cmp::Reverse(dtype.size()));
+    order.sort_by_key(|entry| std::cmp::Reverse(entry.dtype.size()));
 
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(failed)?);
-    let header = safetensors::header(&provenance(input, wanted), order.iter().copied());
+    let header = order.iter().map(|entry| (entry.name.as_str(), entry.dtype, entry.shape.as_slice()));
+    let header = safetensors::header(&provenance(input, wanted), header);
     file.write_all(&header).map_err(failed)?;
     let (mut cast, mut shares) = (Vec::new(), BTreeMap::<Dtype, usize>::new());
-    for &(name, dtype, shape) in &order {
-        let Some(tensor) = weights.get(name) else { continue };
-        stream(&tensor, name, dtype, &mut file, path)?;
-        if tensor.dtype != dtype {
-            cast.push((name.to_string(), tensor.dtype, dtype));
+    for Entry { name, of, dtype, shape } in &order {
+        let Some(tensor) = weights.get(of) else { continue };
+        let inputs = tensor.shape.last().copied().unwrap_or_default();
+        if name != of {
+            let scales: Vec<u8> = int8::scales(&weights.to_f32(of)?, inputs).flat_map(f32::to_le_bytes).collect();
+            file.write_all(&scales).map_err(failed)?;
+        } else if *dtype == Dtype::I8 && tensor.dtype.is_float() {
+            file.write_all(&int8::steps(&weights.to_f32(of)?, inputs)).map_err(failed)?;
+        } else {
+            stream(&tensor, name, *dtype, &mut file, path)?;
         }
-        *shares.entry(dtype).or_default() += shape.iter().product::<usize>() * dtype.size();
-        weights.release(name);
+        if name == of && tensor.dtype != *dtype {
+            cast.push((name.clone(), tensor.dtype, *dtype));
+        }
+        if dtype.is_float() {
+            *shares.entry(*dtype).or_default() += shape.iter().product::<usize>() * dtype.size();
+        }
+        weights.release(of);
     }
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;

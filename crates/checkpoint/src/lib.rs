@@ -4,7 +4,7 @@
 //! Hugging Face's names, as type, shape and bytes. This crate knows formats and names; it knows no tower and no tensor library.
 //!
 //! * `model.safetensors`, `pytorch_model.bin` (a zip archive with a pickle, read without executing anything), both also in
-//!   shards; f32, f16, bf16, f64. Files are mapped into memory, so opening one is instant and reading costs one copy.
+//!   shards; f32, f16, bf16, f64, and int8 with scales. Files are mapped into memory, so opening one is instant and reading costs one copy.
 //! * `clip_cn_*.pt` and what `cn_clip`'s training writes: the same tensors under other names, fused or transposed. The
 //!   configuration is read off their shapes.
 //! * The hub: the standard cache, mirrors, offline mode, resumed downloads.
@@ -28,6 +28,7 @@ mod dtype;
 mod error;
 mod hub;
 mod infer;
+mod int8;
 mod mmap;
 mod names;
 mod options;

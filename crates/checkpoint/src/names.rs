@@ -16,8 +16,13 @@ pub(crate) enum Fate {
     Split([String; 3]),
     /// It gets another name, and rows become columns.
     Transpose(String),
-    /// It is left out, for this reason.
-    Drop(&'static str),
+    /// It is left out.
+    Drop {
+        /// What it would be called.
+        name: String,
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 /// A family of names.
@@ -119,8 +124,9 @@ impl Naming {
             Self::CnClipVit => replace_start(bare, VIT),
             Self::CnClipResNet => replace_start(bare, &[TEXT, RESNET]),
         };
-        if let Some((_, reason)) = DROPPED.iter().find(|(end, _)| new.ends_with(end)) {
-            return Fate::Drop(reason);
+        let fits = |end: &str| new.ends_with(end) || end.strip_prefix('.') == Some(new.as_str());
+        if let Some((_, reason)) = DROPPED.iter().find(|(end, _)| fits(end)) {
+            return Fate::Drop { name: new, reason };
         }
         for (old, end) in RENAMED {
             if let Some(start) = new.strip_suffix(old) {
@@ -213,8 +219,10 @@ mod tests {
         assert_eq!(fate("vision_model.pre_layrnorm.weight"), Fate::Keep);
         assert_eq!(fate("module.logit_scale"), Fate::Keep);
         assert_eq!(fate("text_model.embeddings.position_embeddings.weight"), Fate::Keep);
-        assert!(matches!(fate("vision_model.embeddings.position_ids"), Fate::Drop(_)));
-        assert!(matches!(fate("text_model.pooler.dense.bias"), Fate::Drop(_)));
+        assert!(matches!(fate("vision_model.embeddings.position_ids"), Fate::Drop { .. }));
+        assert!(matches!(fate("embeddings.position_ids"), Fate::Drop { .. }), "of a tower alone");
+        assert!(matches!(fate("text_model.pooler.dense.bias"), Fate::Drop { .. }));
+        assert_eq!(fate("pooler.dense.bias"), Fate::Keep, "of the text tower alone");
         assert_eq!(
             fate("text_model.embeddings.LayerNorm.gamma"),
             Fate::Rename("text_model.embeddings.LayerNorm.weight".into())
@@ -276,12 +284,12 @@ mod tests {
                 }
             );
         }
-        assert!(matches!(Naming::CnClipVit.fate("bert.pooler.dense.weight", false), Fate::Drop(_)));
+        assert!(matches!(Naming::CnClipVit.fate("bert.pooler.dense.weight", false), Fate::Drop { .. }));
         let fate = |name| Naming::CnClipResNet.fate(name, false);
         assert_eq!(fate("visual.conv1.weight"), renamed("vision_model.conv1.weight"));
         assert_eq!(fate("visual.layer1.0.downsample.0.weight"), renamed("vision_model.layer1.0.downsample.0.weight"));
         assert_eq!(fate("visual.attnpool.c_proj.bias"), renamed("vision_model.attnpool.c_proj.bias"));
-        assert!(matches!(fate("visual.bn1.num_batches_tracked"), Fate::Drop(_)));
+        assert!(matches!(fate("visual.bn1.num_batches_tracked"), Fate::Drop { .. }));
     }
 
     #[test]
@@ -315,7 +323,7 @@ mod tests {
                     Fate::Keep => ours.push((*name).to_string()),
                     Fate::Rename(new) | Fate::Transpose(new) => ours.push(new),
                     Fate::Split(parts) => ours.extend(parts),
-                    Fate::Drop(reason) => panic!("{name}: {reason}"),
+                    Fate::Drop { reason, .. } => panic!("{name}: {reason}"),
                 }
             }
             ours.sort();

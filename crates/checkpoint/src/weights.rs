@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::dtype::{NotFinite, first_not_finite, for_each_f32_block};
 use crate::mmap::Region;
 use crate::names::{Fate, Naming};
-use crate::{CheckpointError, Dtype};
+use crate::{CheckpointError, Dtype, int8};
 
 /// Values that a thread checks at a time.
 const PART: usize = 1 << 16;
@@ -115,8 +115,12 @@ pub(crate) struct Part {
 pub struct Weights {
     regions: Vec<Region>,
     tensors: BTreeMap<String, (usize, View)>,
+    /// Of the tensors in 8 bits, by the names of these.
+    scales: BTreeMap<String, (usize, View)>,
     metadata: BTreeMap<String, String>,
     dropped: Vec<(String, &'static str)>,
+    /// What was left out.
+    spare: BTreeMap<String, (usize, View)>,
     renamed: Vec<(String, String)>,
     fingerprint: OnceLock<[u8; 32]>,
 }
@@ -127,11 +131,14 @@ impl Weights {
         let mut weights = Self {
             regions: Vec::new(),
             tensors: BTreeMap::new(),
+            scales: BTreeMap::new(),
             metadata: BTreeMap::new(),
             dropped: Vec::new(),
+            spare: BTreeMap::new(),
             renamed: Vec::new(),
             fingerprint: OnceLock::new(),
         };
+        let paths: Vec<PathBuf> = parts.iter().map(|part| part.path.clone()).collect();
         for (number, part) in parts.into_iter().enumerate() {
             let wrapped = Naming::is_wrapped(part.tensors.iter().map(|(name, _)| name.as_str()));
             for (name, view) in part.tensors {
@@ -150,8 +157,9 @@ impl Weights {
                     Fate::Transpose(new) => {
                         (true, vec![(new, view.transposed().ok_or_else(|| unfit("not a matrix"))?)])
                     }
-                    Fate::Drop(reason) => {
+                    Fate::Drop { name: new, reason } => {
                         weights.dropped.push((name, reason));
+                        weights.spare.insert(new, (number, view));
                         continue;
                     }
                 };
@@ -171,7 +179,24 @@ impl Weights {
             weights.metadata.extend(part.metadata);
             weights.regions.push(part.region);
         }
+        weights.pair_scales(&paths)?;
         Ok(weights)
+    }
+
+    /// Takes the scales of tensors in 8 bits from among the tensors.
+    fn pair_scales(&mut self, paths: &[PathBuf]) -> Result<(), CheckpointError> {
+        let short = self.tensors.iter().filter(|(_, (_, view))| view.dtype == Dtype::I8);
+        for name in short.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            let scale = int8::scale_name(&name);
+            let Some((part, view)) = self.tensors.remove(&scale) else { continue };
+            let shape = self.shape(&name).unwrap_or_default();
+            if !int8::fit(view.dtype, &view.shape, shape) {
+                let problem = format!("{} {:?} is no scale of shape {shape:?}", view.dtype, view.shape);
+                return Err(CheckpointError::Tensor { path: paths[part].clone(), tensor: scale, problem });
+            }
+            self.scales.insert(name, (part, view));
+        }
+        Ok(())
     }
 
     /// Every name, sorted.
@@ -189,30 +214,49 @@ impl Weights {
         self.tensors.is_empty()
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether there is a tensor of this name, left out or not.
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.find(name).is_some()
     }
 
-    /// The type of a tensor, without touching its bytes.
+    /// A tensor by its name. What was left out is found, too: some part of a model may want it.
+    fn find(&self, name: &str) -> Option<&(usize, View)> {
+        self.tensors.get(name).or_else(|| self.spare.get(name))
+    }
+
+    /// The type of a tensor, without touching its bytes. One in 8 bits with scales is f32 to whoever reads it.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.tensors.get(name).map(|(_, view)| view.dtype)
+        let (_, view) = self.find(name)?;
+        Some(if self.scales.contains_key(name) { Dtype::F32 } else { view.dtype })
+    }
+
+    /// Whether there are tensors in 8 bits with scales.
+    pub fn is_int8(&self) -> bool {
+        !self.scales.is_empty()
     }
 
     /// The shape of a tensor, without touching its bytes.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|(_, view)| view.shape.as_slice())
+        self.find(name).map(|(_, view)| view.shape.as_slice())
     }
 
     /// A tensor.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
-        let (part, view) = self.tensors.get(name)?;
+        let found @ (_, view) = self.find(name)?;
+        let bytes = self.elements(found)?;
+        let bytes = match self.scales.get(name) {
+            None => bytes,
+            Some(scale) => int8::widened(&bytes, &self.elements(scale)?, *view.shape.last()?),
+        };
+        Some(Tensor { dtype: self.dtype(name)?, shape: &view.shape, bytes })
+    }
+
+    fn elements(&self, (part, view): &(usize, View)) -> Option<Cow<'_, [u8]>> {
         let bytes = self.regions.get(*part)?.bytes().get(view.span.clone())?;
-        let bytes = match &view.strides {
+        Some(match &view.strides {
             None => Cow::Borrowed(bytes),
             Some(strides) => Cow::Owned(gather(bytes, view.dtype.size(), &view.shape, strides)),
-        };
-        Some(Tensor { dtype: view.dtype, shape: &view.shape, bytes })
+        })
     }
 
     /// The elements of a floating-point tensor as `f32`, in row-major order: a slice of the file where it holds them so.
@@ -240,7 +284,7 @@ impl Weights {
     /// Tells the system that the pages of this tensor are not needed for now, so that loading tensor by tensor keeps about one
     /// copy of the model in memory. The tensor can still be read: its bytes then come from the file again.
     pub fn release(&self, name: &str) {
-        if let Some((part, view)) = self.tensors.get(name)
+        if let Some((part, view)) = self.find(name)
             && let Some(region) = self.regions.get(*part)
         {
             region.release(view.span.clone());
@@ -275,7 +319,7 @@ impl Weights {
         &self.metadata
     }
 
-    /// Tensors that were left out, and why. Only buffers and layers that the joint model does not have.
+    /// Tensors that were left out (no list or sum has them), and why. Only buffers and layers that the joint model does not have.
     pub fn dropped(&self) -> &[(String, &'static str)] {
         &self.dropped
     }

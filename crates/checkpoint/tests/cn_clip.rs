@@ -265,7 +265,7 @@ fn architectures_that_the_tensors_do_not_tell() {
 #[test]
 fn every_published_model_is_recognised() {
     let place = tempfile::tempdir().unwrap();
-    for model in &PUBLISHED[..5] {
+    for model in &PUBLISHED {
         let (width, text_layers, _) = model.text;
         let mut tensors = vec![
             ("text_projection".to_string(), vec![width, model.projection_dim]),
@@ -308,7 +308,8 @@ fn every_published_model_is_recognised() {
         file.set_len((start.len() + end) as u64).unwrap(); // a hole: zeros that take no disk
         let found = open(&path).unwrap();
         assert_eq!(Some(found.config), model.config(), "{}", model.name);
-        assert!(found.notes[0].ends_with(&format!("those of {}", model.name)), "{:?}", found.notes);
+        let shapes_of = model.name.trim_start_matches("QA-"); // a fine-tune's shapes do not tell it from its origin
+        assert!(found.notes[0].ends_with(&format!("those of {shapes_of}")), "{:?}", found.notes);
     }
 }
 

@@ -165,6 +165,21 @@ fn rn50_is_fetched_as_the_file_of_cn_clip() {
 }
 
 #[test]
+fn qa_clip_is_fetched_by_name_in_hugging_face_s_layout() {
+    let server = Server::start(|request| {
+        let path = request.path.replace("/TencentARC/QA-CLIP-ViT-B-16/", "/owner/name/");
+        hub().answer(&Request { path, ..request.clone() })
+    });
+    let cache = tempfile::tempdir().unwrap();
+    for name in ["QA-ViT-B-16", "qa-vit-b-16", "TencentARC/QA-CLIP-ViT-B-16"] {
+        let fetched = Checkpoint::open(name, &options(&server, &cache)).unwrap();
+        assert!(fetched.source.eq_ignore_ascii_case("TencentARC/QA-CLIP-ViT-B-16"), "{}", fetched.source);
+        assert!(fetched.dir.unwrap().starts_with(cache.path().join("models--TencentARC--QA-CLIP-ViT-B-16")), "{name}");
+        assert_eq!(fetched.weights.len(), 5);
+    }
+}
+
+#[test]
 fn any_repository_may_hold_a_file_of_cn_clip_under_a_published_name() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start(|request| resnet().answer(request));

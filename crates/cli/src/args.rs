@@ -78,7 +78,7 @@ pub(crate) struct ModelArgs {
     /// Where it runs; `chinese-clip devices` lists what this build has
     #[arg(long, env = "CHINESE_CLIP_DEVICE", default_value = "flex", value_name = "DEVICE")]
     pub(crate) device: String,
-    /// Number format of weights and activations: f32, f16 or bf16 [default: f16 on a GPU that has it, else f32]
+    /// Number format of weights and activations: f32, f16, bf16, or int8 on flex [default: f16 on a GPU that has it, else f32]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<String>,
     #[command(flatten)]
@@ -374,7 +374,7 @@ pub(crate) struct BenchArgs {
     /// Where it runs; may be repeated, or a list with commas; `chinese-clip devices` lists what this build has
     #[arg(long, env = "CHINESE_CLIP_DEVICE", default_value = "flex", value_name = "DEVICE", value_delimiter = ',')]
     pub(crate) device: Vec<String>,
-    /// Number format of weights and activations: f32, f16 or bf16 [default: f16 on a GPU that has it, else f32]
+    /// Number format of weights and activations: f32, f16, bf16, or int8 on flex [default: f16 on a GPU that has it, else f32]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<String>,
 }

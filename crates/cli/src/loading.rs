@@ -1,7 +1,7 @@
 //! From the command line to a model, and what has to be said about it.
 
 use chinese_clip::{
-    Checkpoint, ChineseClip, DEMO, Dialect, LoadOptions, OpenOptions, Overlong, device, dtype, longest_text,
+    Checkpoint, ChineseClip, DEMO, Dialect, LoadOptions, OpenOptions, Overlong, device, dtype, dtype_name, longest_text,
 };
 use serde::Serialize;
 
@@ -82,7 +82,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let about = About {
         model: clip.checkpoint().source.clone(),
         device: args.device.clone(),
-        dtype: clip.dtype().name().into(),
+        dtype: dtype_name(clip.dtype()).into(),
     };
     Ok(Loaded { clip, about })
 }

@@ -1,7 +1,7 @@
 //! The command `chinese-clip`: images and Chinese texts in, similarities, labels and embeddings out.
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 ran but some inputs failed, 2 could
-//! not run, 130 interrupted with valid files left behind. A closed pipe counts as done.
+//! not run, 130 interrupted with valid files left behind. A closed pipe is an end like any other.
 
 #![forbid(unsafe_code)]
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
-        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::from(u8::from(messages::any_error())),
         Err(error) => {
             messages::error(&error);
             ExitCode::from(2)

@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chinese_clip::Encoding;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,8 +21,16 @@ pub(crate) fn note(text: &str) {
     say(&format!("{} {text}\n", label("note:", "36")));
 }
 
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Whether an error was told.
+pub(crate) fn any_error() -> bool {
+    FAILED.load(Ordering::Relaxed)
+}
+
 /// An error, its causes, and how to mend it.
 pub(crate) fn error(error: &CliError) {
+    FAILED.store(true, Ordering::Relaxed);
     let mut lines = vec![format!("{} {error}", label("error:", "31"))];
     let mut cause = error.source();
     while let Some(source) = cause {

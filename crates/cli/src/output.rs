@@ -58,25 +58,17 @@ pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
 
 /// Writes a file beside its place and moves it there when it is whole; after an error nothing has changed.
 pub(crate) fn replace<T>(path: &Path, write: impl FnOnce(&mut File) -> Result<T, CliError>) -> Result<T, CliError> {
-    let temporary = beside(path, ".tmp");
     let failed = |source| CliError::Write { path: path.into(), source };
-    let written = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&temporary)
-        .map_err(failed)
-        .and_then(|mut file| {
-            let value = write(&mut file)?;
-            file.sync_all().map_err(failed)?;
-            Ok(value)
-        })
-        .and_then(|value| std::fs::rename(&temporary, path).map_err(failed).map(|()| value));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // In a folder of its own the file has the permissions that the user's files have.
+    let temporary = tempfile::Builder::new().prefix(".saving.").tempdir_in(folder).map_err(failed)?;
+    let whole = temporary.path().join("whole");
+    let mut file = File::options().read(true).write(true).create_new(true).open(&whole).map_err(failed)?;
+    let value = write(&mut file)?;
+    file.sync_all().map_err(failed)?;
+    drop(file);
+    std::fs::rename(&whole, path).map_err(failed)?;
+    Ok(value)
 }
 
 #[cfg(test)]

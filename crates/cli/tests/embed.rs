@@ -422,3 +422,19 @@ fn a_name_that_is_not_utf8_is_reported_and_counted() {
     let ran = run(["embed", folder.path().to_str().unwrap(), "--model", "demo"]).exits(1).says("not UTF-8");
     assert_eq!(rows(&ran.stdout).len(), 1);
 }
+
+/// Whatever lies beside the output is someone else's.
+#[test]
+fn files_beside_the_output_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.parquet");
+    let foreign = ["out.parquet.tmp", "out.parquet.meta.json.tmp"].map(|name| folder.path().join(name));
+    for path in &foreign {
+        std::fs::write(path, "mine").unwrap();
+    }
+    run(["embed", &example("sunset.png"), "--model", "demo", "-o", output.to_str().unwrap()]).exits(0);
+    assert!(foreign.iter().all(|path| read(path) == "mine"));
+    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["out.parquet", "out.parquet.meta.json", "out.parquet.meta.json.tmp", "out.parquet.tmp"]);
+}

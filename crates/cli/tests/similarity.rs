@@ -154,7 +154,7 @@ fn model_options_are_checked() {
     let with = |option: &str, value: &str| run(["similarity", &sunset, "--text", "日落", option, value]);
     with("--device", "abacus").exits(2).says("no device `abacus`: unknown name").says("hint: known: flex");
     with("--device", "flex:1").exits(2).says("no device `flex:1`: there is only one").says("hint: write `flex`");
-    with("--dtype", "f8").exits(2).says("hint: dtypes are f32, f16 and bf16");
+    with("--dtype", "f8").exits(2).says("hint: dtypes are f32, f16, bf16 and int8");
     with("--max-length", "1").exits(2).says("1 is not in 2..");
     with("--dialect", "timm").exits(2).says("possible values: hf, cn_clip");
     with("--model", "no such model")

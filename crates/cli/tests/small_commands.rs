@@ -110,6 +110,20 @@ fn a_closed_pipe_is_success() {
     }
 }
 
+#[test]
+fn a_closed_pipe_does_not_hide_that_inputs_failed() {
+    let sunset = example("sunset.png");
+    for command_line in [
+        &["embed", "missing.png", &sunset, "--model", "demo"][..],
+        &["similarity", "missing.png", &sunset, "--model", "demo", "--text", "日落"],
+    ] {
+        let mut child = command().args(command_line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ran: common::Ran = child.wait_with_output().unwrap().into();
+        ran.exits(1).says("missing.png");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{EDGES, Faults};
@@ -146,10 +146,25 @@ pub struct PreprocessorConfig {
     pub rescale_factor: f64,
     /// Subtract the mean, divide by the standard deviation.
     pub do_normalize: bool,
-    /// Mean of red, green, blue.
+    /// Mean of red, green, blue. A single number in the file is that of all three.
+    #[serde(deserialize_with = "of_each_channel")]
     pub image_mean: [f64; 3],
-    /// Standard deviation of red, green, blue.
+    /// Standard deviation of red, green, blue, spelled likewise.
+    #[serde(deserialize_with = "of_each_channel")]
     pub image_std: [f64; 3],
+}
+
+fn of_each_channel<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 3], D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a number or three of them")]
+    enum InFile {
+        All(f64),
+        Each([f64; 3]),
+    }
+    Ok(match InFile::deserialize(deserializer)? {
+        InFile::All(number) => [number; 3],
+        InFile::Each(numbers) => numbers,
+    })
 }
 
 impl Default for PreprocessorConfig {
@@ -257,6 +272,8 @@ mod tests {
         ] {
             assert_eq!(PreprocessorConfig::from_json(json).unwrap().size, size, "{json}");
         }
+        let config = PreprocessorConfig::from_json(r#"{"image_mean": 0, "image_std": [1, 2, 3]}"#).unwrap();
+        assert_eq!((config.image_mean, config.image_std), ([0.0; 3], [1.0, 2.0, 3.0]));
         let crop = PreprocessorConfig::from_json(r#"{"crop_size": 18}"#).unwrap().crop_size;
         assert_eq!(crop, CropSize { height: 18, width: 18 });
     }

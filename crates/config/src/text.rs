@@ -1,5 +1,7 @@
 //! `text_config`: `ChineseCLIPTextConfig` of transformers 4.51.3.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::Activation;
@@ -62,8 +64,11 @@ pub struct TextConfig {
     pub pad_token_id: usize,
     /// Kind of position embedding.
     pub position_embedding_type: PositionEmbedding,
-    /// Rows of a chunk in the MLP; 0 is all.
+    /// Tokens of a chunk in the MLP, which must divide the length of a text; 0 is all. It changes no number.
     pub chunk_size_feed_forward: usize,
+    /// Attention heads that were taken away, by layer.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pruned_heads: BTreeMap<usize, BTreeSet<usize>>,
     /// Causal mask.
     pub is_decoder: bool,
     /// Cross-attention layers.
@@ -89,6 +94,7 @@ impl Default for TextConfig {
             pad_token_id: 0,
             position_embedding_type: PositionEmbedding::Absolute,
             chunk_size_feed_forward: 0,
+            pruned_heads: BTreeMap::new(),
             is_decoder: false,
             add_cross_attention: false,
         }
@@ -99,6 +105,12 @@ impl TextConfig {
     /// Width of one attention head.
     pub fn head_width(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+
+    /// Attention heads of a layer: those that were not taken away.
+    pub fn heads(&self, layer: usize) -> usize {
+        let pruned = self.pruned_heads.get(&layer).map_or(0, BTreeSet::len);
+        self.num_attention_heads.saturating_sub(pruned)
     }
 
     pub(crate) fn faults(&self) -> Faults {
@@ -117,6 +129,15 @@ impl TextConfig {
         faults.check(self.is_decoder || !self.add_cross_attention, "add_cross_attention", || {
             "is true, which needs is_decoder = true".into()
         });
+        let (layers, heads) = (self.num_hidden_layers, self.num_attention_heads);
+        for (layer, pruned) in &self.pruned_heads {
+            let fits = *layer < layers && pruned.iter().all(|head| *head < heads) && pruned.len() < heads.max(1);
+            faults.check(fits, "pruned_heads", || {
+                format!(
+                    "has {pruned:?} of layer {layer}; {layers} layers have {heads} heads each, of which one must stay"
+                )
+            });
+        }
         faults
     }
 }

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use pulp::{Scalar256b, Simd, WithSimd};
 
-/// The environment variable that overrides the choice: `portable`, `avx2`, `avx512` or `neon`. A set that the machine lacks
-/// counts as `portable`.
+/// The environment variable that overrides the choice: `portable`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16` or `neon`. A set
+/// that the machine lacks counts as `portable`.
 pub const VARIABLE: &str = "CHINESE_CLIP_ISA";
 
 /// An instruction set that this machine has.
@@ -18,9 +18,18 @@ enum Kind {
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
     #[cfg(target_arch = "x86_64")]
-    Avx512(pulp::x86::V4),
+    Avx512(pulp::x86::V4, Dots),
     #[cfg(target_arch = "aarch64")]
     Neon(pulp::aarch64::Neon),
+}
+
+/// Products of short numbers that a machine with AVX-512 has: each has those before it.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+enum Dots {
+    None,
+    Vnni,
+    Bf16,
 }
 
 impl Isa {
@@ -41,7 +50,12 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             kinds.extend(pulp::x86::V3::try_new().map(Kind::Avx2));
-            kinds.extend(pulp::x86::V4::try_new().map(Kind::Avx512));
+            if let Some(simd) = pulp::x86::V4::try_new() {
+                let vnni = is_x86_feature_detected!("avx512vnni");
+                let bf16 = vnni && is_x86_feature_detected!("avx512bf16");
+                let dots = [(true, Dots::None), (vnni, Dots::Vnni), (bf16, Dots::Bf16)];
+                kinds.extend(dots.into_iter().filter(|(found, _)| *found).map(|(_, dots)| Kind::Avx512(simd, dots)));
+            }
         }
         #[cfg(target_arch = "aarch64")]
         kinds.extend(pulp::aarch64::Neon::try_new().map(Kind::Neon));
@@ -55,10 +69,37 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => "avx512",
+            Kind::Avx512(_, Dots::None) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_, Dots::Vnni) => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_, Dots::Bf16) => "avx512bf16",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon(_) => "neon",
         }
+    }
+
+    /// Rows of a tile of sums that fill the registers: `R` of a [`Kernel`].
+    pub(crate) fn rows(self) -> usize {
+        self.run(TileRows)
+    }
+
+    /// Whether there is AVX512-BF16.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_bf16(self) -> bool {
+        matches!(self.0, Kind::Avx512(_, Dots::Bf16))
+    }
+
+    /// Whether there is AVX512-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_vnni(self) -> bool {
+        matches!(self.0, Kind::Avx512(_, Dots::Vnni | Dots::Bf16))
+    }
+
+    /// Whether there is AVX2.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx2(self) -> bool {
+        matches!(self.0, Kind::Avx2(_) | Kind::Avx512(..))
     }
 
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -67,7 +108,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(simd) => Simd::vectorize(simd, Run::<K, 6, 2>(kernel)),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(simd) => Simd::vectorize(simd, Run::<K, 14, 1>(kernel)),
+            Kind::Avx512(simd, _) => Simd::vectorize(simd, Run::<K, 14, 1>(kernel)),
             #[cfg(target_arch = "aarch64")]
             Kind::Neon(simd) => Simd::vectorize(simd, Run::<K, 6, 4>(kernel)),
         }
@@ -81,6 +122,17 @@ impl Isa {
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) -> Self::Output;
+}
+
+struct TileRows;
+
+impl Kernel for TileRows {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const V: usize>(self, _: S) -> usize {
+        R
+    }
 }
 
 struct Run<K, const R: usize, const V: usize>(K);

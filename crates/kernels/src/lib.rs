@@ -13,13 +13,22 @@
 
 mod activation;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod bf16;
+mod int8;
 mod isa;
 mod output;
 mod packing;
 mod product;
+mod short;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
+pub use bf16::Bf16Weights;
+pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
 pub use packing::pack_rows;
 pub use product::{Epilogue, PANEL, affine, pack};

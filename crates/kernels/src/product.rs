@@ -2,8 +2,9 @@
 //!
 //! Shapes: M rows, K inputs, N outputs.
 //!
-//! The blocking is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), without a copy of
-//! the left side, whose rows are read in place: a block of a panel stays in the first cache, a block of rows in the second.
+//! The blocking is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a block of rows is
+//! copied together and stays in the second cache while the panels of weights pass by. (Rows read in place would share few sets
+//! of the first cache where K is a multiple of a page.)
 
 use std::ops::Range;
 
@@ -17,9 +18,11 @@ use crate::{Activation, Isa};
 /// Columns of a panel of weights.
 pub const PANEL: usize = 16;
 /// The most inputs of a block.
-const DEPTH: usize = 256;
-/// The most rows of a block.
-const ROWS: usize = 240;
+const DEPTH: usize = 768;
+/// About the most rows of a block.
+const ROWS: usize = 168;
+/// The least tiles of a block among several.
+const TILES: usize = 8;
 
 /// Lays weights out in panels of [`PANEL`] outputs.
 ///
@@ -64,11 +67,11 @@ pub fn affine(isa: Isa, x: &[f32], inputs: usize, panels: &[f32], epilogue: Epil
     assert_eq!(panels.len(), inputs * outputs, "weights of another shape");
     assert!(epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs), "a residual of another shape");
     let whole = Block { x, inputs, panels, epilogue, rows: 0..rows, columns: 0..outputs / PANEL };
-    let tasks = whole.split(rayon::current_num_threads());
+    let tasks = whole.split(rayon::current_num_threads(), isa.rows());
     // SAFETY: the tasks cover every row and every panel, and write all sums of theirs.
     unsafe {
         fill(rows * outputs, |output| {
-            tasks.into_par_iter().for_each(|block| isa.run(Task { block, output }));
+            tasks.into_par_iter().for_each_init(Left::default, |left, block| isa.run(Task { block, output, left }));
         })
     }
 }
@@ -85,67 +88,122 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Blocks of rows that fit the cache; columns are split too where those are too few to keep the threads busy.
-    fn split(&self, threads: usize) -> Vec<Self> {
-        let down = self.rows.len().div_ceil(ROWS).max(1);
+    /// Blocks of rows that fit the cache, of whole tiles of `tile` rows, as many for each thread as for the others; columns are
+    /// split too where those are too few to keep the threads busy.
+    fn split(&self, threads: usize, tile: usize) -> Vec<Self> {
+        let down = self.rows.len().div_ceil(ROWS).next_multiple_of(threads);
+        let down = if self.rows.len() <= down * tile * TILES { 1 } else { down };
         let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
-        let rows = parts(&self.rows, down);
-        let columns = parts(&self.columns, across);
+        let (rows, columns) = (shares(&self.rows, down, tile), shares(&self.columns, across, 1));
         let pairs = rows.iter().flat_map(|rows| columns.iter().map(move |columns| (rows, columns)));
         pairs.map(|(rows, columns)| Self { rows: rows.clone(), columns: columns.clone(), ..self.clone() }).collect()
     }
 }
 
-/// At most `count` ranges of nearly equal length.
-fn parts(range: &Range<usize>, count: usize) -> Vec<Range<usize>> {
-    let step = range.len().div_ceil(count).max(1);
-    range.clone().step_by(step).map(|start| start..(start + step).min(range.end)).collect()
+/// At most `count` ranges, whose lengths in units of `unit` differ by one at most.
+pub(crate) fn shares(range: &Range<usize>, count: usize, unit: usize) -> Vec<Range<usize>> {
+    let units = range.len().div_ceil(unit);
+    let at = |share: usize| (range.start + share * units / count * unit).min(range.end);
+    (0..count).map(|share| at(share)..at(share + 1)).filter(|share| !share.is_empty()).collect()
 }
 
 struct Task<'a> {
     block: Block<'a>,
     output: Output,
+    left: &'a mut Left,
+}
+
+/// Some columns of some rows, copied together.
+#[derive(Default)]
+struct Left {
+    /// Rows are [`DEPTH`] apart.
+    numbers: Vec<f32>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Left {
+    fn hold(&mut self, x: &[f32], width: usize, rows: &Range<usize>, columns: &Range<usize>) {
+        if (&self.rows, &self.columns) != (rows, columns) {
+            self.numbers.clear();
+            for row in rows.clone() {
+                self.numbers.extend_from_slice(&x[row * width..][columns.clone()]);
+                self.numbers.resize(self.numbers.len() + DEPTH - columns.len(), 0.0);
+            }
+            (self.rows, self.columns) = (rows.clone(), columns.clone());
+        }
+    }
 }
 
 impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        let Self { block: Block { x, inputs, panels, epilogue, rows, columns }, output } = self;
-        let outputs = epilogue.bias.len();
-        for depth in parts(&(0..inputs), inputs.div_ceil(DEPTH)) {
+    fn run<S: Simd, const R: usize, const V: usize>(mut self, simd: S) {
+        let Block { x, inputs, panels, rows, columns, .. } = self.block.clone();
+        for start in (0..inputs).step_by(DEPTH) {
+            let depth = start..inputs.min(start + DEPTH);
+            self.left.hold(x, inputs, &rows, &depth);
             for panel in columns.clone() {
                 let weights = &panels[panel * inputs * PANEL..][depth.start * PANEL..depth.end * PANEL];
-                let at = panel * PANEL;
-                for row in rows.clone().step_by(R) {
-                    let valid = R.min(rows.end - row);
-                    let left = std::array::from_fn(|i| &x[(row + i.min(valid - 1)) * inputs..][depth.clone()]);
-                    let sums = tile::<S, R, V>(simd, left, weights);
-                    for (i, sums) in sums.into_iter().enumerate().take(valid) {
-                        let start = (row + i) * outputs + at;
-                        // SAFETY: tasks own disjoint rows and panels; sums are read from the second round on.
-                        let (to, _) = S::as_mut_simd_f32s(unsafe { output.part(start, PANEL) });
-                        let ends = depth.end == inputs;
-                        for (j, mut sum) in sums.into_iter().enumerate() {
-                            if depth.start > 0 {
-                                sum = simd.add_f32s(sum, to[j]);
-                            }
-                            if ends {
-                                sum = finish(simd, sum, j, at, start, &epilogue);
-                            }
-                            to[j] = sum;
-                        }
-                    }
+                let mut row = rows.start;
+                while row < rows.end {
+                    row += match rows.end - row {
+                        left if left >= R => self.tile::<S, R, V>(simd, row, panel, &depth, weights),
+                        8.. => self.tile::<S, 8, V>(simd, row, panel, &depth, weights),
+                        4.. => self.tile::<S, 4, V>(simd, row, panel, &depth, weights),
+                        2.. => self.tile::<S, 2, V>(simd, row, panel, &depth, weights),
+                        _ => self.tile::<S, 1, V>(simd, row, panel, &depth, weights),
+                    };
                 }
             }
         }
     }
 }
 
+impl Task<'_> {
+    /// `R` rows from `row` on of one panel; gives `R`.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        panel: usize,
+        depth: &Range<usize>,
+        weights: &[f32],
+    ) -> usize {
+        let Block { inputs, epilogue, rows, .. } = &self.block;
+        let left = &self.left.numbers[(row - rows.start) * DEPTH..][..R * DEPTH];
+        let sums = tile::<S, R, V>(simd, std::array::from_fn(|i| &left[i * DEPTH..][..depth.len()]), weights);
+        let (outputs, at) = (epilogue.bias.len(), panel * PANEL);
+        for (i, sums) in sums.into_iter().enumerate() {
+            let start = (row + i) * outputs + at;
+            // SAFETY: tasks own disjoint rows and panels; sums are read from the second round on.
+            let (to, _) = S::as_mut_simd_f32s(unsafe { self.output.part(start, PANEL) });
+            for (j, mut sum) in sums.into_iter().enumerate() {
+                if depth.start > 0 {
+                    sum = simd.add_f32s(sum, to[j]);
+                }
+                if depth.end == *inputs {
+                    sum = finish(simd, sum, j, at, start, epilogue);
+                }
+                to[j] = sum;
+            }
+        }
+        R
+    }
+}
+
 /// Vector `j` of a row of a panel: the sums of columns from `column` on, number `start` of the result.
 #[inline(always)]
-fn finish<S: Simd>(simd: S, sum: S::f32s, j: usize, column: usize, start: usize, end: &Epilogue<'_>) -> S::f32s {
+pub(crate) fn finish<S: Simd>(
+    simd: S,
+    sum: S::f32s,
+    j: usize,
+    column: usize,
+    start: usize,
+    end: &Epilogue<'_>,
+) -> S::f32s {
     let vector = |numbers: &[f32], from: usize| S::as_simd_f32s(&numbers[from..from + PANEL]).0[j];
     let sum = end.activation.of(simd, simd.add_f32s(sum, vector(end.bias, column)));
     match end.residual {

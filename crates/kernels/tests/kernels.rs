@@ -1,21 +1,12 @@
 //! Every kernel on every instruction set of this machine against f64.
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
+mod common;
+
 use chinese_clip_kernels::{
     Activation, Attention, Epilogue, Isa, PANEL, Rows, activate, affine, attention, pack, pack_rows,
 };
-
-/// Numbers in -1..1 that look random.
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+use common::numbers;
 
 /// Of [`Activation::Gelu`] by the series and the continued fraction of the error function.
 fn gelu(x: f64) -> f64 {
@@ -96,7 +87,7 @@ fn activations_of_special_numbers() {
 
 #[test]
 fn products_of_any_shape() {
-    let shapes = [(1, 1, 16), (1, 7, 32), (5, 256, 16), (6, 257, 48), (13, 700, 64), (241, 33, 80), (300, 64, 512)];
+    let shapes = [(1, 1, 16), (1, 7, 32), (5, 256, 16), (6, 257, 48), (27, 1700, 48), (241, 33, 80), (300, 64, 512)];
     for isa in Isa::available() {
         for (seed, (m, k, n)) in shapes.into_iter().enumerate() {
             let seed = seed as u64 * 10;

@@ -81,6 +81,12 @@ pub enum Error {
         /// Width of the second.
         right: usize,
     },
+    /// A checkpoint of the text tower without the pooler that was asked for.
+    #[error("the checkpoint has no pooler: {tensor} is missing")]
+    NoPooler {
+        /// One of its tensors.
+        tensor: String,
+    },
     /// Something that a ViT alone has was asked of a ResNet.
     #[error("a ResNet has no {what}")]
     ResNet {
@@ -113,12 +119,16 @@ impl Error {
             Self::Text(error) => error.hint(),
             Self::Vision(error) => error.hint(),
             Self::Device { hint, .. } => Some(hint.clone()),
-            Self::UnknownDtype { .. } => Some("dtypes are f32, f16 and bf16".into()),
+            Self::UnknownDtype { .. } => Some("dtypes are f32, f16, bf16 and int8".into()),
             Self::UnsupportedDtype { has, .. } => Some(format!("it computes in {has}")),
             Self::Backend { .. } => {
                 Some("if its memory is full, use smaller batches, a smaller dtype or another device".into())
             }
             Self::NotFinite { .. } => Some("the weights overflow in this dtype or are damaged; try --dtype f32".into()),
+            Self::NoPooler { .. } => Some(
+                "load it with `add_pooling_layer` false; the text feature is the first token of `last_hidden_state`"
+                    .into(),
+            ),
             Self::ResNet { .. } => Some("choose a model with a ViT, ViT-B-16 for example".into()),
             Self::Template { .. } => Some("write the label's place as `{}`: 一张{}的图片".into()),
             _ => None,

@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::{ChineseClipConfig, VisionConfig};
-use chinese_clip_nn::{PixelBatch, Recorder};
+use chinese_clip_nn::{Packing, PixelBatch, Recorder};
 use chinese_clip_vision_resnet::{PreparedResNetModel, ResNetModel};
 use chinese_clip_vision_vit::{PreparedVisionModel, VisionModel};
 
@@ -67,9 +67,9 @@ impl PreparedImageTower {
         }
     }
 
-    pub(crate) fn pack(self) -> Self {
+    pub(crate) fn pack(self, packing: Packing) -> Self {
         match self {
-            Self::ViT(tower) => Self::ViT(tower.pack()),
+            Self::ViT(tower) => Self::ViT(tower.pack(packing)),
             Self::ResNet(_) => self,
         }
     }

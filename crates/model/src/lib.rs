@@ -32,31 +32,41 @@ mod masking;
 mod model;
 mod patches;
 mod pipeline;
+mod processor;
 mod prompts;
 mod save;
+mod text;
 mod vision;
 
 pub use burn::tensor::{DType, Device, Tensor, TensorData};
 pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
 pub use chinese_clip_config::{self as config, ChineseClipConfig, Limits, PreprocessorConfig};
-pub use chinese_clip_nn::{Intermediate, PixelBatch, Recorder, VisionError};
+pub use chinese_clip_nn::{Intermediate, KeyValue, PixelBatch, Recorder, VisionError};
 pub use chinese_clip_preprocess::{
-    self as preprocess, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Tokenizer,
+    self as preprocess, Alpha, BatchEncoding, BatchFeature, ChannelDimension, Dialect, EncodeOptions, Encoding,
+    ImageArray, ImageInput, ImageProcessor, ImageProcessor as ChineseClipImageProcessor,
+    ImageProcessor as ChineseClipFeatureExtractor, Inputs, Overlong, Padding, PaddingStrategy, PerChannel, Picture,
+    PreprocessOptions, Processor as ChineseClipProcessor, ProcessorOptions, TokenizeOptions, Tokenizer,
 };
-pub use chinese_clip_text_bert::{PreparedTextModel, TextError, TextModel, TokenBatch};
+pub use chinese_clip_text_bert::{
+    LayerCache, Mask, Pooler, PreparedTextModel, TextCache, TextError, TextInputs, TextModel, TextOptions, TextOutput,
+    TokenBatch, Tokens,
+};
 pub use chinese_clip_vision_resnet::{PreparedResNetModel, ResNetModel};
 pub use chinese_clip_vision_vit::{Keep, KeptPatches, PreparedVisionModel, VisionModel, VisionOutput, VisionStates};
 
 pub use batching::Budget;
 pub use demo::DEMO;
-pub use device::{DeviceInfo, default_dtype, device, devices, dtype};
+pub use device::{DeviceInfo, default_dtype, device, devices, dtype, dtype_name};
 pub use embeddings::{Embeddings, Similarity};
 pub use error::Error;
 pub use image::ImageTower;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
 pub use patches::{PatchFeatures, PatchOptions, Patches};
 pub use pipeline::{ChineseClip, LoadOptions, longest_text, open, tokenizer};
+pub use processor::processor;
 pub use prompts::{DEFAULT_TEMPLATES, Templates};
+pub use text::ChineseClipTextModel;
 pub use vision::{ChineseClipVisionModel, VisionOptions};
 
 /// The guides' examples run as tests.

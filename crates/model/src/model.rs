@@ -13,12 +13,12 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, Companions, OpenOptions, Weights};
 use chinese_clip_config::ChineseClipConfig;
-use chinese_clip_nn::{PixelBatch, PreparedAttention, Recorder, Rows, linear};
+use chinese_clip_nn::{Packing, PixelBatch, PreparedAttention, Recorder, Rows, linear};
 use chinese_clip_text_bert::{self as text, PreparedTextModel, TextModel, TokenBatch};
 use chinese_clip_vision_resnet as resnet;
 use chinese_clip_vision_vit as vit;
 
-use crate::device::check_dtype;
+use crate::device::{check_dtype, stored};
 use crate::image::PreparedImageTower;
 use crate::{Error, ImageTower, load, open, save};
 
@@ -45,7 +45,7 @@ impl ChineseClipModel {
         config.validate()?;
         let text = &config.text_config;
         Ok(Self {
-            text_model: TextModel::init(text, device)?,
+            text_model: TextModel::init(text, device),
             vision_model: ImageTower::init(config, device),
             text_projection: projection(text.hidden_size, config, device),
             visual_projection: visual_projection(config, device),
@@ -127,7 +127,7 @@ impl ChineseClipModel {
 
     /// The inference form.
     pub fn prepare(self) -> PreparedModel {
-        self.prepare_unpacked().pack()
+        self.prepare_unpacked().pack(Packing::Whole)
     }
 
     fn prepare_unpacked(self) -> PreparedModel {
@@ -192,25 +192,31 @@ impl PreparedModel {
     /// The inference form with the given weights in `dtype`, loaded as it is: no canonical form is made on the way, and
     /// the weights are in memory once. Every tensor is used, and none is missing.
     ///
-    /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once.
+    /// On `flex`, bf16 and [`DType::I8`] are the formats of products of layers alone; all else is f32, and so is a ResNet.
+    ///
+    /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once. So does
+    /// one with cross-attention, which this form does not have.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
-        if config.vision_config.resnet_layers.is_some() {
+        let (dtype, packing) = stored(dtype, device);
+        if config.vision_config.resnet_layers.is_some() || config.text_config.add_cross_attention {
             check_dtype(dtype, device)?;
             let folded = ChineseClipModel::load(config, weights, DType::F32, device)?.prepare_unpacked();
             let logit_scale = folded.logit_scale.clone(); // f32 always
-            return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) }.pack());
+            return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) }.pack(packing));
         }
-        Ok(load::load(Self::undrawn(config, device)?, weights, checkpoint_names, dtype, device)?.pack())
+        let undrawn = Self::undrawn(config, device)?;
+        Ok(load::load_packed(undrawn, weights, checkpoint_names, (dtype, packing), device)?.pack(packing))
     }
 
     /// The model with its weights as the backend's kernels want them.
-    fn pack(self) -> Self {
-        Self { text_model: self.text_model.pack(), vision_model: self.vision_model.pack(), ..self }
+    fn pack(self, packing: Packing) -> Self {
+        let (text_model, vision_model) = (self.text_model.pack(packing), self.vision_model.pack(packing));
+        Self { text_model, vision_model, ..self }
     }
 
     /// A model of random weights.
     pub fn init(config: &ChineseClipConfig, device: &Device) -> Result<Self, Error> {
-        Ok(Self::undrawn(config, device)?.pack())
+        Ok(Self::undrawn(config, device)?.pack(Packing::Whole))
     }
 
     /// A model of random weights, which are drawn when first read.
@@ -218,7 +224,7 @@ impl PreparedModel {
         config.validate()?;
         let text = &config.text_config;
         Ok(Self {
-            text_model: PreparedTextModel::init(text, device)?,
+            text_model: PreparedTextModel::init(text, device),
             vision_model: PreparedImageTower::init(config, device),
             text_projection: projection(text.hidden_size, config, device),
             visual_projection: visual_projection(config, device),

@@ -8,14 +8,14 @@ use chinese_clip_config::{ChineseClipConfig, Limits, Size};
 use chinese_clip_nn::{PixelBatch, VisionError};
 use chinese_clip_preprocess::cn_clip::CONTEXT_LENGTH;
 use chinese_clip_preprocess::{
-    Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
+    Alpha, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
 };
 use chinese_clip_text_bert::TokenBatch;
 
 use crate::batching::{image_batches, text_batches};
 use crate::cache::TextCache;
-use crate::device::{guarded, label};
-use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, default_dtype, demo};
+use crate::device::{guarded, label, stored};
+use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, default_dtype, demo, dtype_name};
 
 /// Version of everything that moves an embedding; a change of it stands in the changelog under Numerics.
 const NUMERICS: u32 = 1;
@@ -23,10 +23,13 @@ const NUMERICS: u32 = 1;
 /// How a model is loaded and used.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Number format of weights and activations; `None` is [`default_dtype`] of the device. Logits are f32 always.
+    /// Number format of weights and activations; `None` is [`default_dtype`] of the device. Logits are f32 always. On `flex`, bf16
+    /// and [`DType::I8`] are formats of the products of layers alone, and all else is f32.
     pub dtype: Option<DType>,
     /// Which reference the preparation of texts and images follows.
     pub dialect: Dialect,
+    /// What transparent pictures show in the dialect [`Dialect::Hf`].
+    pub alpha: Alpha,
     /// The most tokens of a text; `None` is what the reference allows: [`longest_text`].
     pub max_length: Option<usize>,
     /// What happens to a longer text.
@@ -71,7 +74,9 @@ impl ChineseClip {
     /// Loads an opened checkpoint.
     pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device, options: &LoadOptions) -> Result<Self, Error> {
         let limits = &options.open.limits;
-        let dtype = options.dtype.unwrap_or_else(|| default_dtype(device));
+        let short = checkpoint.weights.is_int8() && stored(DType::I8, device).0 != DType::I8;
+        let default = || if short { DType::I8 } else { default_dtype(device) };
+        let dtype = options.dtype.unwrap_or_else(default);
         check_size(&checkpoint)?;
         let tokenizer = tokenizer(&checkpoint, limits)?.with_dialect(options.dialect)?;
         let model = PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, device)?;
@@ -86,9 +91,8 @@ impl ChineseClip {
             overlong: options.overlong,
             limits: limits.clone(),
         };
-        let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect)
-            .with_limits(limits.clone())
-            .with_fast_jpeg(options.fast_jpeg);
+        let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect);
+        let images = images.with_alpha(options.alpha).with_limits(limits.clone()).with_fast_jpeg(options.fast_jpeg);
         let (device, budget) = (device.clone(), options.budget);
         Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget, cache: None })
     }
@@ -149,9 +153,10 @@ impl ChineseClip {
     pub fn fingerprint(&self) -> Result<String, Error> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.checkpoint.weights.fingerprint());
-        let dialect = match self.images.dialect() {
-            Dialect::Hf => "images as hf",
-            Dialect::CnClip => "texts and images as cn_clip",
+        let dialect = match (self.images.dialect(), self.images.alpha()) {
+            (Dialect::Hf, Alpha::Dropped) => "images as hf",
+            (Dialect::Hf, Alpha::OnWhite) => "images as hf, alpha on white",
+            (Dialect::CnClip, _) => "texts and images as cn_clip",
         };
         let fast_jpeg = if self.images.fast_jpeg() { ", large JPEG at less than its size" } else { "" };
         for part in [
@@ -159,7 +164,7 @@ impl ChineseClip {
             self.tokenizer.to_json()?,
             self.checkpoint.preprocessor.to_json(),
             format!("{dialect}, libjpeg-turbo {}{fast_jpeg}", cfg!(feature = "libjpeg-turbo")),
-            format!("{} tokens at most, {}, numerics {NUMERICS}", self.encode.max_length, self.dtype.name()),
+            format!("{} tokens at most, {}, numerics {NUMERICS}", self.encode.max_length, dtype_name(self.dtype)),
         ] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
@@ -242,13 +247,18 @@ impl ChineseClip {
 
     /// One embedding of unit length for each label: the direction of the mean over its prompts.
     pub fn encode_labels<T: AsRef<str>>(&self, labels: &[T], templates: &Templates) -> Result<Embeddings, Error> {
-        if labels.is_empty() {
+        let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
+        self.label_features(&self.tokenize(&prompts)?, prompts.len() / labels.len().max(1))
+    }
+
+    /// [`encode_labels`](Self::encode_labels) of tokenised prompts, `per_label` of them after each other for each label.
+    pub fn label_features(&self, prompts: &[Encoding], per_label: usize) -> Result<Embeddings, Error> {
+        if prompts.is_empty() || per_label == 0 {
             return Err(Error::Nothing { what: "labels" });
         }
-        let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label.as_ref())).collect();
-        let embeddings = self.encode_texts(&prompts)?;
+        let embeddings = self.text_features(prompts)?.into_unit()?;
         let width = embeddings.width();
-        let of_label = embeddings.values().chunks_exact(prompts.len() / labels.len() * width);
+        let of_label = embeddings.values().chunks(per_label * width);
         let parts = of_label.map(|part| Embeddings::new(part.to_vec(), width).mean_direction());
         Ok(Embeddings::concat(parts.collect::<Result<_, _>>()?, width))
     }

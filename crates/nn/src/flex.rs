@@ -4,12 +4,17 @@
 //! computes with burn's own operations. burn's `try_into_primitive` is what tells; a tensor that records gradients is not one
 //! of `flex` either.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
 pub(crate) use chinese_clip_kernels::PANEL;
-use chinese_clip_kernels::{self as kernels, Epilogue, Isa, Rows};
+use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Rows};
+
+use crate::Packing;
 
 /// Weights in panels, `[N / 16 * K, 16]` of `[K, N]`; `None` too where 16 does not divide N.
 pub(crate) fn pack(weight: &Tensor<2>) -> Option<Tensor<2>> {
@@ -40,8 +45,22 @@ pub(crate) fn affine(
     activation: Activation,
     residual: Option<&Tensor<3>>,
 ) -> Option<Tensor<3>> {
-    let [b, l, inputs] = x.dims();
-    let (x, panels, bias) = (Contiguous::of(x)?, Contiguous::of(panels)?, Contiguous::of(bias)?);
+    let (inputs, panels) = (x.dims()[2], Contiguous::of(panels)?);
+    let product =
+        |x: &[f32], epilogue: Epilogue<'_>| kernels::affine(Isa::current(), x, inputs, panels.numbers(), epilogue);
+    layer(x, bias, activation, residual, product)
+}
+
+/// A linear layer whose product and end are `product`.
+fn layer(
+    x: &Tensor<3>,
+    bias: &Tensor<1>,
+    activation: Activation,
+    residual: Option<&Tensor<3>>,
+    product: impl FnOnce(&[f32], Epilogue<'_>) -> Vec<f32>,
+) -> Option<Tensor<3>> {
+    let [b, l, _] = x.dims();
+    let (x, bias) = (Contiguous::of(x)?, Contiguous::of(bias)?);
     let residual = match residual {
         Some(residual) => Some(Contiguous::of(residual)?),
         None => None,
@@ -49,14 +68,57 @@ pub(crate) fn affine(
     let bias = bias.numbers();
     let activation = kernels_name(activation)?;
     let epilogue = Epilogue { bias, activation, residual: residual.as_ref().map(Contiguous::numbers) };
-    let y = kernels::affine(Isa::current(), x.numbers(), inputs, panels.numbers(), epilogue);
-    Some(tensor(y, [b, l, bias.len()]))
+    Some(tensor(product(x.numbers(), epilogue), [b, l, bias.len()]))
+}
+
+/// Weights in short numbers.
+#[derive(Debug, Clone)]
+pub(crate) enum Short {
+    Bf16(Arc<Bf16Weights>),
+    Int8(Arc<Int8Weights>),
+}
+
+impl Short {
+    /// Of `[K, N]`; `None` too where 16 does not divide N.
+    pub(crate) fn pack(weight: &Tensor<2>, packing: Packing) -> Option<Self> {
+        let [inputs, outputs] = weight.dims();
+        let numbers = Contiguous::of(weight).filter(|_| outputs.is_multiple_of(PANEL))?;
+        match packing {
+            Packing::Whole => None,
+            Packing::Bf16 => Some(Self::Bf16(Arc::new(Bf16Weights::pack(numbers.numbers(), inputs, outputs)))),
+            Packing::Int8 => Some(Self::Int8(Arc::new(Int8Weights::pack(numbers.numbers(), inputs, outputs)))),
+        }
+    }
+
+    /// `[K, N]` again, where and in the format that `like` has.
+    pub(crate) fn unpack(&self, like: &Tensor<1>) -> Tensor<2> {
+        let (numbers, dims) = match self {
+            Self::Bf16(weights) => (weights.unpack(), weights.dims()),
+            Self::Int8(weights) => (weights.unpack(), weights.dims()),
+        };
+        Tensor::from_data(TensorData::new(numbers, dims), (&like.device(), like.dtype()))
+    }
+
+    /// As [`affine`], of the given columns.
+    pub(crate) fn affine(
+        &self,
+        x: &Tensor<3>,
+        columns: Range<usize>,
+        bias: &Tensor<1>,
+        activation: Activation,
+        residual: Option<&Tensor<3>>,
+    ) -> Option<Tensor<3>> {
+        layer(x, bias, activation, residual, |x, epilogue| match self {
+            Self::Bf16(weights) => weights.affine(Isa::current(), x, columns, epilogue),
+            Self::Int8(weights) => weights.affine(Isa::current(), x, columns, epilogue),
+        })
+    }
 }
 
 /// `softmax(q * k' / sqrt(E) + bias) * v`, head by head.
 ///
 /// # Shapes
-/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]`; the result: `[B, Q, D]`.
+/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]` (`None` if each head has its own); the result: `[B, Q, D]`.
 pub(crate) fn attention(
     q: &Tensor<3>,
     k: &Tensor<3>,
@@ -67,6 +129,7 @@ pub(crate) fn attention(
     let ([b, queries, d], keys) = (q.dims(), k.dims()[1]);
     let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
     let bias = match bias {
+        Some(bias) if bias.dims()[1] > 1 => return None,
         Some(bias) => Some(Strided::of(&bias.clone().squeeze_dim::<3>(1))?),
         None => None,
     };

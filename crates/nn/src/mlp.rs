@@ -9,7 +9,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::Activation;
 
-use crate::{PreparedLinear, Recorder, activate, linear};
+use crate::{Packing, PreparedLinear, Recorder, activate, linear};
 
 /// `fc2(activation(fc1(x)))`.
 #[derive(Module, Debug)]
@@ -60,8 +60,8 @@ impl From<Mlp> for PreparedMlp {
 impl PreparedMlp {
     /// See [`PreparedLinear::pack`].
     #[must_use]
-    pub fn pack(self) -> Self {
-        Self { fc1: self.fc1.pack(), fc2: self.fc2.pack(), ..self }
+    pub fn pack(self, packing: Packing) -> Self {
+        Self { fc1: self.fc1.pack(packing), fc2: self.fc2.pack(packing), ..self }
     }
 
     /// The residual and what the MLP adds to it.

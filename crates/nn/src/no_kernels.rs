@@ -1,7 +1,11 @@
 //! What [`flex`](../flex.rs) offers, in a build without that backend: nothing.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
+
+use crate::Packing;
 
 pub(crate) const PANEL: usize = 16;
 
@@ -21,6 +25,31 @@ pub(crate) fn affine(
     _: Option<&Tensor<3>>,
 ) -> Option<Tensor<3>> {
     None
+}
+
+/// There is none.
+#[derive(Debug, Clone)]
+pub(crate) enum Short {}
+
+impl Short {
+    pub(crate) fn pack(_: &Tensor<2>, _: Packing) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn unpack(&self, _: &Tensor<1>) -> Tensor<2> {
+        match *self {}
+    }
+
+    pub(crate) fn affine(
+        &self,
+        _: &Tensor<3>,
+        _: Range<usize>,
+        _: &Tensor<1>,
+        _: Activation,
+        _: Option<&Tensor<3>>,
+    ) -> Option<Tensor<3>> {
+        match *self {}
+    }
 }
 
 pub(crate) fn attention(

@@ -9,36 +9,54 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::attention::{merge_heads, probabilities, split_heads};
-use crate::{Attention, PreparedLinear, Rows, Sequences, fast};
+use crate::{Attention, Packing, PreparedLinear, RelativePositions, Rows, Sequences, fast};
 
 /// Self-attention with one fused projection.
 #[derive(Module, Debug)]
 pub struct PreparedAttention {
     qkv: PreparedLinear,
     output: PreparedLinear,
+    distance_embedding: Option<RelativePositions>,
     #[module(skip)]
     heads: usize,
+    /// Width of all heads together.
+    #[module(skip)]
+    inner: usize,
 }
 
 impl From<Attention> for PreparedAttention {
     fn from(canonical: Attention) -> Self {
-        let Attention { query, key, value, output, heads } = canonical;
+        let Attention { query, key, value, output, distance_embedding, heads } = canonical;
+        let inner = query.weight.lazy_shape()[1];
         let qkv = PreparedLinear::beside(&[query, key, value].map(PreparedLinear::from)); // [D, 3 D]
-        Self { qkv, output: output.into(), heads }
+        Self { qkv, output: output.into(), distance_embedding, heads, inner }
     }
 }
 
 impl PreparedAttention {
     /// Attention over tokens of width `width`, which `heads` must divide.
     pub fn init(width: usize, heads: usize, std: f64, device: &Device) -> Self {
-        let projection = |outputs| PreparedLinear::init(width, outputs, std, device);
-        Self { qkv: projection(3 * width), output: projection(width), heads }
+        Self::pruned(width, [heads, width / heads], std, device)
+    }
+
+    /// As [`Attention::pruned`].
+    pub fn pruned(width: usize, [heads, head_width]: [usize; 2], std: f64, device: &Device) -> Self {
+        let inner = heads * head_width;
+        let projection = |inputs, outputs| PreparedLinear::init(inputs, outputs, std, device);
+        let (qkv, output) = (projection(width, 3 * inner), projection(inner, width));
+        Self { qkv, output, distance_embedding: None, heads, inner }
+    }
+
+    /// The same with relative positions.
+    #[must_use]
+    pub fn with_positions(self, distance_embedding: Option<RelativePositions>) -> Self {
+        Self { distance_embedding, ..self }
     }
 
     /// See [`PreparedLinear::pack`].
     #[must_use]
-    pub fn pack(self) -> Self {
-        Self { qkv: self.qkv.pack(), output: self.output.pack(), ..self }
+    pub fn pack(self, packing: Packing) -> Self {
+        Self { qkv: self.qkv.pack(packing), output: self.output.pack(packing), ..self }
     }
 
     /// As [`Attention::with_output`].
@@ -70,7 +88,7 @@ impl PreparedAttention {
     }
 
     fn context(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {
-        let d = x.dims()[2];
+        let d = self.inner;
         let (q, k, v) = match rows {
             Rows::All => {
                 let qkv = self.qkv.forward(x); // [B, L, 3 D]
@@ -87,8 +105,16 @@ impl PreparedAttention {
             Sequences::Padded(bias) => Some(bias.clone().narrow(2, 0, q.dims()[1])), // [B, 1, Q, L]
             Sequences::Packed(packed) => return attend_packed(&q, &k, &v, &packed.lengths(rows), self.heads),
         };
+        let bias = self.with_relative(bias, &q, &k);
         let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads);
         context.unwrap_or_else(|| attend(q, k, v, bias, self.heads)) // [B, Q, D]
+    }
+
+    /// The bias with what relative positions add, `[B, H, Q, L]`, where there are any.
+    fn with_relative(&self, bias: Option<Tensor<4>>, q: &Tensor<3>, k: &Tensor<3>) -> Option<Tensor<4>> {
+        let Some(positions) = &self.distance_embedding else { return bias };
+        let [q, k] = [q, k].map(|x| split_heads(x.clone(), self.heads));
+        RelativePositions::joined(Some(positions), &q, &k, false, bias)
     }
 
     /// How much each token attends to each. The fused attention above does not tell; this computes the scores again.
@@ -96,17 +122,18 @@ impl PreparedAttention {
     /// # Shapes
     /// `x`: `[B, L, D]`; the result: `[B, H, L, L]`.
     pub fn probabilities(&self, x: &Tensor<3>) -> Tensor<4> {
-        let d = x.dims()[2];
+        let d = self.inner;
         let columns = |start| self.qkv.forward_columns(x.clone(), start..start + d);
         let [q, k] = [0, d].map(|start| split_heads(columns(start), self.heads)); // [B, H, L, D / H]
-        probabilities(q, k, None)
+        let bias = RelativePositions::joined(self.distance_embedding.as_ref(), &q, &k, false, None);
+        probabilities(q, k, bias)
     }
 }
 
 /// Attention by burn's own operation.
 ///
 /// # Shapes
-/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]`; the result: `[B, Q, D]`.
+/// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1 or H, Q, L]`; the result: `[B, Q, D]`.
 fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Option<Tensor<4>>, heads: usize) -> Tensor<3> {
     let dtype = q.dtype();
     let wide = if bias.is_some() { DType::F32 } else { dtype }; // see `mask_bias`

@@ -10,18 +10,28 @@ use burn::tensor::module::linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
 
-use crate::{activate, fast};
+use crate::{Packing, activate, fast};
 
 /// A linear layer with a bias.
 ///
 /// [`pack`](Self::pack) lays the weights out for the kernels of backends that have some; on any other the layer stays as it is.
 #[derive(Module, Debug)]
 pub struct PreparedLinear {
-    /// `[K, N]`; once packed, `[N / 16 * K, 16]`.
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
-    packed: bool,
+    layout: Layout,
+}
+
+/// Where the weights are.
+#[derive(Debug, Clone)]
+enum Layout {
+    /// In the parameter, `[K, N]`.
+    Plain,
+    /// In the parameter, `[N / 16 * K, 16]`.
+    Panels,
+    /// Here; the parameter is empty.
+    Short(fast::Short),
 }
 
 impl PreparedLinear {
@@ -37,7 +47,7 @@ impl PreparedLinear {
         Self {
             weight: Param::from_tensor(Tensor::cat(weights, 1)),
             bias: Param::from_tensor(Tensor::cat(biases, 0)),
-            packed: false,
+            layout: Layout::Plain,
         }
     }
 
@@ -47,23 +57,28 @@ impl PreparedLinear {
     }
 
     /// The weight that [`pack`](Self::pack) would give a layer on `device`, straight from the rows `[N, K]` of a checkpoint, in
-    /// parts that stand one below the other; `None` where it would give none. `pack` takes a layer with such a weight as packed.
+    /// parts that stand one below the other; `None` where it would keep the weight or make short numbers of it. `pack` takes a
+    /// layer with such a weight as packed.
     pub fn panels(parts: &[&[f32]], inputs: usize, dtype: DType, device: &Device) -> Option<TensorData> {
         fast::pack_rows(parts, inputs, dtype, device)
     }
 
-    /// The layer with its weights as the backend's kernels want them.
+    /// The layer with its weights as the backend's kernels want them. A layer that is packed stays as it is.
     #[must_use]
-    pub fn pack(self) -> Self {
-        let panels = if self.packed {
-            None
-        } else if self.weight.lazy_shape()[1] == self.bias.lazy_shape()[0] {
-            fast::pack(&self.weight.val())
-        } else {
-            Some(self.weight.val()) // of `panels`
-        };
-        match panels {
-            Some(panels) => Self { weight: Param::from_tensor(panels), packed: true, ..self },
+    pub fn pack(self, packing: Packing) -> Self {
+        if !matches!(self.layout, Layout::Plain) {
+            return self;
+        }
+        if self.weight.lazy_shape()[1] != self.bias.lazy_shape()[0] {
+            return Self { layout: Layout::Panels, ..self }; // of `panels`
+        }
+        let weight = self.weight.val();
+        if let Some(short) = fast::Short::pack(&weight, packing) {
+            let nothing = Tensor::empty([0, fast::PANEL], &weight.device());
+            return Self { weight: Param::from_tensor(nothing), layout: Layout::Short(short), ..self };
+        }
+        match fast::pack(&weight) {
+            Some(panels) => Self { weight: Param::from_tensor(panels), layout: Layout::Panels, ..self },
             None => self,
         }
     }
@@ -92,24 +107,25 @@ impl PreparedLinear {
         self.part(columns).apply(x, Activation::Linear, None)
     }
 
-    fn whole(&self) -> Part {
-        Part { weight: self.weight.val(), bias: self.bias.val(), packed: self.packed }
+    fn whole(&self) -> Part<'_> {
+        self.part(0..self.bias.lazy_shape()[0])
     }
 
-    fn part(&self, columns: Range<usize>) -> Part {
-        let Part { weight, bias, packed } = self.whole();
-        let (start, count) = (columns.start, columns.len());
-        if packed && !start.is_multiple_of(fast::PANEL) | !count.is_multiple_of(fast::PANEL) {
-            let weight = unpacked(weight, bias.dims()[0]).narrow(1, start, count);
-            return Part { weight, bias: bias.narrow(0, start, count), packed: false };
-        }
-        let weight = if packed {
-            let inputs = weight.dims()[0] * fast::PANEL / bias.dims()[0];
-            weight.narrow(0, start / fast::PANEL * inputs, count / fast::PANEL * inputs)
-        } else {
-            weight.narrow(1, start, count)
+    fn part(&self, columns: Range<usize>) -> Part<'_> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (start, count, all) = (columns.start, columns.len(), bias.dims()[0]);
+        let panels = start.is_multiple_of(fast::PANEL) && count.is_multiple_of(fast::PANEL);
+        let weight = match &self.layout {
+            Layout::Short(short) if panels => Weight::Short(short, columns),
+            Layout::Short(short) => Weight::Plain(short.unpack(&bias).narrow(1, start, count)),
+            Layout::Panels if panels => {
+                let inputs = weight.dims()[0] * fast::PANEL / all;
+                Weight::Panels(weight.narrow(0, start / fast::PANEL * inputs, count / fast::PANEL * inputs))
+            }
+            Layout::Panels => Weight::Plain(unpacked(weight, all).narrow(1, start, count)),
+            Layout::Plain => Weight::Plain(weight.narrow(1, start, count)),
         };
-        Part { weight, bias: bias.narrow(0, start, count), packed }
+        Part { weight, bias: bias.narrow(0, start, count) }
     }
 }
 
@@ -119,23 +135,39 @@ impl From<Linear> for PreparedLinear {
             let (outputs, device) = (weight.lazy_shape()[1], weight.lazy_device());
             Param::from_tensor(Tensor::zeros([outputs], (&device, weight.dtype())))
         });
-        Self { weight, bias, packed: false }
+        Self { weight, bias, layout: Layout::Plain }
     }
 }
 
 /// Some columns of a layer.
-struct Part {
-    weight: Tensor<2>,
+struct Part<'a> {
+    weight: Weight<'a>,
     bias: Tensor<1>,
-    packed: bool,
 }
 
-impl Part {
+enum Weight<'a> {
+    /// `[K, N]`.
+    Plain(Tensor<2>),
+    /// `[N / 16 * K, 16]`.
+    Panels(Tensor<2>),
+    /// These columns of a layer's.
+    Short(&'a fast::Short, Range<usize>),
+}
+
+impl Part<'_> {
     fn apply(self, x: Tensor<3>, activation: Activation, residual: Option<Tensor<3>>) -> Tensor<3> {
-        let Self { weight, bias, packed } = self;
-        let fused = if packed { fast::affine(&x, &weight, &bias, activation, residual.as_ref()) } else { None };
+        let Self { weight, bias } = self;
+        let fused = match &weight {
+            Weight::Plain(_) => None,
+            Weight::Panels(panels) => fast::affine(&x, panels, &bias, activation, residual.as_ref()),
+            Weight::Short(short, columns) => short.affine(&x, columns.clone(), &bias, activation, residual.as_ref()),
+        };
         fused.unwrap_or_else(|| {
-            let weight = if packed { unpacked(weight, bias.dims()[0]) } else { weight };
+            let weight = match weight {
+                Weight::Plain(weight) => weight,
+                Weight::Panels(panels) => unpacked(panels, bias.dims()[0]),
+                Weight::Short(short, columns) => short.unpack(&bias).narrow(1, columns.start, columns.len()),
+            };
             let y = activate(activation, linear(x, weight, Some(bias)));
             match residual {
                 Some(residual) => residual + y,

@@ -159,6 +159,34 @@ pub enum PreprocessError {
         /// What was asked for.
         length: usize,
     },
+    /// Texts of different lengths that were not to be padded.
+    #[error("text {index} has {length} tokens and text 0 has {first}: one batch needs one length")]
+    RaggedTexts {
+        /// The first text that differs, counted from 0.
+        index: usize,
+        /// Its tokens.
+        length: usize,
+        /// The tokens of text 0.
+        first: usize,
+    },
+    // Both.
+    /// A call of the processor without texts and without pictures.
+    #[error("neither texts nor pictures were given")]
+    NoInputs,
+    /// A directory without the files of a tokenizer.
+    #[error("{} has neither a tokenizer.json nor a vocab.txt", path.display())]
+    NoVocabulary {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     // Pictures.
     /// A picture cannot be read.
     #[error("cannot read the picture {}", path.display())]
@@ -267,6 +295,62 @@ pub enum PreprocessError {
         /// Rows of picture 0.
         first_height: usize,
     },
+    /// Arrays of one call have different numbers of channels.
+    #[error("picture {index} has {channels} channels and picture 0 has {first_channels}: one batch needs one number")]
+    MixedChannels {
+        /// The first array that differs, counted from 0.
+        index: usize,
+        /// Its channels.
+        channels: usize,
+        /// Channels of picture 0.
+        first_channels: usize,
+    },
+    /// Numbers that do not fill the shape of an array.
+    #[error("an array of the shape {shape:?} cannot have {found} numbers")]
+    ArrayShape {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Numbers given.
+        found: usize,
+    },
+    /// Neither the first nor the last dimension of an array can be its channels.
+    #[error("which dimension of the shape {shape:?} has the channels? Neither the first nor the last is 1 or 3")]
+    NoChannels {
+        /// The shape.
+        shape: [usize; 3],
+    },
+    /// Not as many means or standard deviations as an array has channels.
+    #[error("{field} has {found} numbers for {expected} channels")]
+    ChannelCount {
+        /// Which of the two.
+        field: &'static str,
+        /// Channels of the array.
+        expected: usize,
+        /// Numbers given.
+        found: usize,
+    },
+    /// A resize of more channels than Pillow has a mode for.
+    #[error("an array of {channels} channels cannot be resized; 1 to 4 can")]
+    ResizeChannels {
+        /// Channels of the array.
+        channels: usize,
+    },
+    /// Numbers that cannot be turned into 8 bits, which a resize does.
+    #[error("numbers from {min} to {max} are no levels of a picture")]
+    ArrayRange {
+        /// The smallest; NaN when one is.
+        min: f32,
+        /// The largest; NaN when one is.
+        max: f32,
+    },
+    /// An array of floats with alpha that are no fractions.
+    #[error("numbers from {min} to {max} cannot be composited on white")]
+    AlphaRange {
+        /// The smallest; NaN when one is.
+        min: f32,
+        /// The largest; NaN when one is.
+        max: f32,
+    },
     /// What is wrong with one picture of a batch.
     #[error("picture {index}")]
     AtPicture {
@@ -276,7 +360,7 @@ pub enum PreprocessError {
         source: Box<PreprocessError>,
     },
     /// A configuration that makes no sense.
-    #[error("the preprocessor configuration is invalid")]
+    #[error("the preprocessor configuration cannot be used")]
     Config {
         /// Its faults.
         source: chinese_clip_config::ConfigError,
@@ -302,6 +386,11 @@ impl PreprocessError {
                 Some("is it the vocab.txt or tokenizer.json of a Chinese-CLIP or BERT checkpoint?".into())
             }
             Self::TextTooLong { .. } => Some("raise the maximum length, or allow truncation".into()),
+            Self::RaggedTexts { .. } => Some("set padding, or pass the texts one by one".into()),
+            Self::NoInputs => Some("give text, images or both".into()),
+            Self::NoVocabulary { .. } => {
+                Some("Tokenizer::builtin has the published vocabulary, for a Processor::new of one's own".into())
+            }
             // Pictures.
             Self::NotAFile { found: "a directory", .. } => Some("name the pictures inside it".into()),
             Self::PictureBytes { .. } | Self::PicturePixels { .. } => {
@@ -314,6 +403,13 @@ impl PreprocessError {
             Self::MixedSizes { .. } => {
                 Some("give size a height and a width, or crop the centre, or process the pictures one by one".into())
             }
+            Self::NoChannels { .. } => Some("set input_data_format".into()),
+            Self::ChannelCount { .. } => Some("give one number for all channels, or one for each".into()),
+            Self::ArrayRange { .. } => {
+                Some("give whole levels of 0 to 255, or fractions of 0 to 1; or set do_resize to false".into())
+            }
+            Self::AlphaRange { .. } => Some("give levels as u8, or fractions of 0 to 1".into()),
+            Self::MixedChannels { .. } => Some("process arrays of different kinds one by one".into()),
             Self::Config { source } => source.hint(),
             _ => None,
         }

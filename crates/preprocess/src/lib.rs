@@ -8,11 +8,17 @@ mod dialect;
 mod encoding;
 mod error;
 mod image;
+mod pretrained;
+mod processor;
 mod tokenizer;
 mod vocabulary;
 
 pub use dialect::Dialect;
 pub use encoding::{EncodeOptions, Encoding, Overlong, Padding, TextBatch};
 pub use error::PreprocessError;
-pub use image::{ImageProcessor, Mode, Orientation, Picture, Pixels, resize};
+pub use image::{
+    Alpha, BatchFeature, ChannelDimension, ImageArray, ImageInput, ImageProcessor, Mode, Orientation, PerChannel,
+    Picture, Pixels, PreprocessOptions, Values, Warning, resize,
+};
+pub use processor::{BatchEncoding, Inputs, PaddingStrategy, Processor, ProcessorOptions, TokenizeOptions};
 pub use tokenizer::Tokenizer;

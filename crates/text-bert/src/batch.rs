@@ -2,9 +2,9 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::{Packed, Sequences, mask_bias};
+use chinese_clip_nn::{Packed, Sequences};
 
-use crate::TextError;
+use crate::{TextError, mask};
 
 /// Token ids of B texts, padded to L tokens, on a device. A tower cannot fail on it.
 #[derive(Debug, Clone)]
@@ -37,13 +37,7 @@ impl TokenBatch {
         config: &TextConfig,
         device: &Device,
     ) -> Result<Self, TextError> {
-        let [batch, length] = shape;
-        if batch == 0 || length == 0 {
-            return Err(TextError::Empty { batch, length });
-        }
-        if length > config.max_position_embeddings {
-            return Err(TextError::TooLong { length, limit: config.max_position_embeddings });
-        }
+        check_shape(shape, shape[1], config)?;
         let ids = int_tensor("input_ids", input_ids, shape, config.vocab_size, device)?;
         if let Some(mask) = attention_mask {
             check("attention_mask", mask, shape, 2)?;
@@ -53,7 +47,7 @@ impl TokenBatch {
             let padded: Vec<f32> = mask.iter().map(|&keep| 1.0 - keep as f32).collect();
             Tensor::from_data(TensorData::new(padded, shape), (device, DType::F32))
         });
-        let kept = mask.filter(|mask| mask.iter().step_by(length).all(|&first| first == 1)).map(|mask| {
+        let kept = mask.filter(|mask| mask.iter().step_by(shape[1]).all(|&first| first == 1)).map(|mask| {
             let kept = |(at, &keep): (usize, &i64)| (keep == 1).then_some(at);
             mask.iter().enumerate().filter_map(kept).collect()
         });
@@ -72,10 +66,12 @@ impl TokenBatch {
         self.ids.dims()
     }
 
-    /// All tokens.
-    pub(crate) fn padded(&self) -> Tokens {
-        let positions = Tensor::arange(0..self.shape()[1] as i64, &self.ids.device()).unsqueeze(); // [1, L]
-        let sequences = self.padding.clone().map_or(Sequences::Whole, |padding| Sequences::Padded(mask_bias(padding)));
+    /// All tokens; those of a `causal` tower look back only.
+    pub(crate) fn padded(&self, causal: bool) -> Tokens {
+        let ([b, l], device) = (self.shape(), self.ids.device());
+        let positions = Tensor::arange(0..l as i64, &device).unsqueeze(); // [1, L]
+        let padding = self.padding.clone().map(|padding| padding.unsqueeze_dim(1)); // [B, 1, L]
+        let sequences = mask::bias(padding, causal, [b, l, l], &device).map_or(Sequences::Whole, Sequences::Padded);
         Tokens { ids: self.ids.clone(), types: self.types(), positions, sequences }
     }
 
@@ -97,7 +93,22 @@ impl TokenBatch {
     }
 }
 
-fn int_tensor(
+/// Texts of `shape` that end at position `end`, earlier tokens included.
+pub(crate) fn check_shape([batch, length]: [usize; 2], end: usize, config: &TextConfig) -> Result<(), TextError> {
+    if batch == 0 || length == 0 {
+        return Err(TextError::Empty { batch, length });
+    }
+    if end > config.max_position_embeddings {
+        return Err(TextError::TooLong { length: end, limit: config.max_position_embeddings });
+    }
+    let chunk = config.chunk_size_feed_forward;
+    if chunk > 0 && !length.is_multiple_of(chunk) {
+        return Err(TextError::Chunk { length, chunk });
+    }
+    Ok(())
+}
+
+pub(crate) fn int_tensor(
     array: &'static str,
     values: &[i64],
     shape: [usize; 2],
@@ -108,10 +119,18 @@ fn int_tensor(
     Ok(Tensor::from_data(TensorData::new(values.to_vec(), shape), device))
 }
 
-fn check(array: &'static str, values: &[i64], [batch, length]: [usize; 2], limit: usize) -> Result<(), TextError> {
-    if values.len() != batch * length {
-        return Err(TextError::Length { array, found: values.len(), batch, length });
+/// An error if there are not as many values as the shape says, or one is not from 0 to below `limit`.
+pub(crate) fn check(
+    array: &'static str,
+    values: &[i64],
+    shape: impl Into<Vec<usize>>,
+    limit: usize,
+) -> Result<(), TextError> {
+    let shape = shape.into();
+    if values.len() != shape.iter().product::<usize>() {
+        return Err(TextError::Length { array, found: values.len(), shape });
     }
+    let length = shape.last().copied().unwrap_or(1);
     let outside = |&value: &i64| usize::try_from(value).map_or(true, |value| value >= limit);
     match values.iter().position(outside) {
         None => Ok(()),
@@ -149,8 +168,8 @@ mod tests {
     #[test]
     fn a_mask_of_ones_needs_no_bias() {
         let full = batch(&[1, 2], Some(&[1, 1]), [1, 2]).unwrap();
-        assert!(matches!(full.padded().sequences, Sequences::Whole) && full.packed().is_none());
-        let Sequences::Padded(bias) = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().padded().sequences else {
+        assert!(matches!(full.padded(false).sequences, Sequences::Whole) && full.packed().is_none());
+        let Sequences::Padded(bias) = batch(&[1, 0], Some(&[1, 0]), [1, 2]).unwrap().padded(false).sequences else {
             panic!("no bias");
         };
         assert_eq!(bias.dims(), [1, 1, 2, 2]);

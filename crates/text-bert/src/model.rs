@@ -6,29 +6,29 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::{Device, Int, Tensor, s};
 use chinese_clip_config::{PositionEmbedding, TextConfig};
-use chinese_clip_nn::{Attention, Mlp, Recorder, Sequences, layer_norm};
+use chinese_clip_nn::{Attention, Mlp, Recorder, RelativePositions, Sequences, layer_norm};
 
 use crate::batch::Tokens;
-use crate::{PreparedTextModel, TextError, TokenBatch};
+use crate::cross::CrossAttention;
+use crate::{PreparedTextModel, TokenBatch};
 
 /// The text tower with the checkpoint's parameters.
 #[derive(Module, Debug)]
 pub struct TextModel {
     pub(crate) embeddings: Embeddings,
     pub(crate) layers: Vec<Layer>,
+    /// Whether it is a decoder, in which no token sees later ones.
+    #[module(skip)]
+    pub(crate) causal: bool,
 }
 
 impl TextModel {
     /// A tower of random weights, which are drawn when first read.
-    ///
-    /// # Errors
-    /// If the configuration asks for relative positions or a decoder.
-    pub fn init(config: &TextConfig, device: &Device) -> Result<Self, TextError> {
-        check(config)?;
-        let layers = (0..config.num_hidden_layers).map(|_| Layer::init(config, device)).collect();
-        Ok(Self { embeddings: Embeddings::init(config, device), layers })
+    pub fn init(config: &TextConfig, device: &Device) -> Self {
+        let layers = (0..config.num_hidden_layers).map(|i| Layer::init(config, i, device)).collect();
+        Self { embeddings: Embeddings::init(config, device), layers, causal: config.is_decoder }
     }
 
     /// The last hidden state.
@@ -37,7 +37,7 @@ impl TextModel {
     /// The result: `[B, L, D]`. The text feature is row 0 of each text.
     pub fn forward(&self, batch: &TokenBatch, recorder: &mut Recorder) -> Tensor<3> {
         recorder.scope("text", |recorder| {
-            let tokens = batch.padded();
+            let tokens = batch.padded(self.causal);
             let bias = match &tokens.sequences {
                 Sequences::Padded(bias) => Some(bias.clone()),
                 _ => None,
@@ -55,25 +55,15 @@ impl TextModel {
     }
 }
 
-/// Refuses what this tower does not have.
-pub(crate) fn check(config: &TextConfig) -> Result<(), TextError> {
-    let unsupported = |field, value: String| Err(TextError::Unsupported { field, value });
-    if config.position_embedding_type != PositionEmbedding::Absolute {
-        return unsupported("position_embedding_type", config.position_embedding_type.name().into());
-    }
-    if config.is_decoder {
-        return unsupported("is_decoder", "true".into());
-    }
-    Ok(())
-}
-
-/// Sum of word, position and segment embeddings, normalised.
+/// Sum of word, position and segment embeddings, normalised. Where positions are relative, their vectors are not added.
 #[derive(Module, Debug)]
 pub(crate) struct Embeddings {
     pub(crate) word_embeddings: Embedding,
     pub(crate) position_embeddings: Embedding,
     pub(crate) token_type_embeddings: Embedding,
     pub(crate) norm: LayerNorm,
+    #[module(skip)]
+    pub(crate) absolute: bool,
 }
 
 impl Embeddings {
@@ -90,33 +80,42 @@ impl Embeddings {
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: table(config.type_vocab_size),
             norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),
+            absolute: config.position_embedding_type == PositionEmbedding::Absolute,
         }
     }
 
     pub(crate) fn forward(&self, tokens: Tokens) -> Tensor<3> {
         let Tokens { ids, types, positions, .. } = tokens;
-        let words = self.word_embeddings.forward(ids); // [B, L, D]
-        let x = words + self.token_type_embeddings.forward(types) + self.position_embeddings.forward(positions);
-        self.norm.forward(x)
+        self.sum(self.word_embeddings.forward(ids), types, positions)
+    }
+
+    /// # Shapes
+    /// `words`: `[B, L, D]`; `types` and `positions`: `[B or 1, L]`; the result: `[B, L, D]`.
+    pub(crate) fn sum(&self, words: Tensor<3>, types: Tensor<2, Int>, positions: Tensor<2, Int>) -> Tensor<3> {
+        let x = words + self.token_type_embeddings.forward(types);
+        self.norm.forward(if self.absolute { x + self.position_embeddings.forward(positions) } else { x })
     }
 }
 
-/// Attention, then MLP, each added to its input and normalised.
+/// Attention, then MLP, each added to its input and normalised. Cross-attention stands between them, and rests here.
 #[derive(Module, Debug)]
 pub(crate) struct Layer {
     pub(crate) attention: Attention,
     pub(crate) attention_norm: LayerNorm,
+    pub(crate) crossattention: Option<CrossAttention>,
     pub(crate) mlp: Mlp,
     pub(crate) mlp_norm: LayerNorm,
 }
 
 impl Layer {
-    pub(crate) fn init(config: &TextConfig, device: &Device) -> Self {
+    pub(crate) fn init(config: &TextConfig, index: usize, device: &Device) -> Self {
         let (width, std) = (config.hidden_size, config.initializer_range);
         let norm = || layer_norm(width, config.layer_norm_eps, device);
+        let heads = [config.heads(index), config.head_width()];
         Self {
-            attention: Attention::init(width, config.num_attention_heads, std, device),
+            attention: Attention::pruned(width, heads, std, device).with_positions(relative(config, device)),
             attention_norm: norm(),
+            crossattention: config.add_cross_attention.then(|| CrossAttention::init(config, device)),
             mlp: Mlp::init(width, config.intermediate_size, config.hidden_act, std, device),
             mlp_norm: norm(),
         }
@@ -128,4 +127,14 @@ impl Layer {
         let mlp = self.mlp.forward(x.clone(), recorder);
         recorder.record("output", self.mlp_norm.forward(x + mlp)) // [B, L, D]
     }
+}
+
+/// What the attention of a layer knows of positions.
+pub(crate) fn relative(config: &TextConfig, device: &Device) -> Option<RelativePositions> {
+    let of_keys = match config.position_embedding_type {
+        PositionEmbedding::Absolute => return None,
+        PositionEmbedding::RelativeKey => false,
+        PositionEmbedding::RelativeKeyQuery => true,
+    };
+    Some(RelativePositions::init(config.max_position_embeddings, config.head_width(), of_keys, device))
 }

@@ -3,14 +3,17 @@
 use chinese_clip_nn::rename;
 
 /// Field of [`TextModel`](crate::TextModel), name under `text_model.` in a Hugging Face checkpoint.
-const NAMES: [(&str, &str); 10] = [
+const NAMES: [(&str, &str); 13] = [
     ("embeddings.norm", "embeddings.LayerNorm"),
     ("layers", "encoder.layer"),
+    ("attention.distance_embedding", "attention.self.distance_embedding"),
     ("attention.query", "attention.self.query"), // `self` is no identifier
     ("attention.key", "attention.self.key"),
     ("attention.value", "attention.self.value"),
     ("attention.output", "attention.output.dense"),
     ("attention_norm", "attention.output.LayerNorm"),
+    ("crossattention.attention", "crossattention"),
+    ("crossattention.norm", "crossattention.output.LayerNorm"),
     ("mlp.fc1", "intermediate.dense"),
     ("mlp.fc2", "output.dense"),
     ("mlp_norm", "output.LayerNorm"),

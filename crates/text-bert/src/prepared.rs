@@ -8,40 +8,38 @@ use burn::module::Module;
 use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::{Packed, PreparedAttention, PreparedMlp, Rows, Sequences};
+use chinese_clip_nn::{Packed, Packing, PreparedAttention, PreparedMlp, Rows, Sequences};
 
-use crate::model::{Embeddings, Layer, check};
-use crate::{TextError, TextModel, TokenBatch};
+use crate::model::{Embeddings, Layer, relative};
+use crate::{TextModel, TokenBatch};
 
 /// The text tower for inference; made by [`TextModel::prepare`], or loaded as it is.
 #[derive(Module, Debug)]
 pub struct PreparedTextModel {
     embeddings: Embeddings,
     layers: Vec<PreparedLayer>,
+    #[module(skip)]
+    causal: bool,
 }
 
 impl From<TextModel> for PreparedTextModel {
     fn from(canonical: TextModel) -> Self {
         let layers = canonical.layers.into_iter().map(PreparedLayer::from).collect();
-        Self { embeddings: canonical.embeddings, layers }
+        Self { embeddings: canonical.embeddings, layers, causal: canonical.causal }
     }
 }
 
 impl PreparedTextModel {
     /// A tower of random weights, which are drawn when first read.
-    ///
-    /// # Errors
-    /// As [`TextModel::init`].
-    pub fn init(config: &TextConfig, device: &Device) -> Result<Self, TextError> {
-        check(config)?;
-        let layers = (0..config.num_hidden_layers).map(|_| PreparedLayer::init(config, device)).collect();
-        Ok(Self { embeddings: Embeddings::init(config, device), layers })
+    pub fn init(config: &TextConfig, device: &Device) -> Self {
+        let layers = (0..config.num_hidden_layers).map(|i| PreparedLayer::init(config, i, device)).collect();
+        Self { embeddings: Embeddings::init(config, device), layers, causal: config.is_decoder }
     }
 
     /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
     #[must_use]
-    pub fn pack(self) -> Self {
-        Self { layers: self.layers.into_iter().map(PreparedLayer::pack).collect(), ..self }
+    pub fn pack(self, packing: Packing) -> Self {
+        Self { layers: self.layers.into_iter().map(|layer| layer.pack(packing)).collect(), ..self }
     }
 
     /// The last hidden state of `[CLS]`.
@@ -49,8 +47,8 @@ impl PreparedTextModel {
     /// # Shapes
     /// The result: `[B, D]`.
     pub fn forward(&self, batch: &TokenBatch) -> Tensor<2> {
-        let packs = Packed::pays(&self.embeddings.norm.gamma.val());
-        let tokens = if packs { batch.packed() } else { None }.unwrap_or_else(|| batch.padded());
+        let packs = self.embeddings.absolute && !self.causal && Packed::pays(&self.embeddings.norm.gamma.val());
+        let tokens = if packs { batch.packed() } else { None }.unwrap_or_else(|| batch.padded(self.causal));
         let sequences = tokens.sequences.clone();
         let x = self.embeddings.forward(tokens); // [B, L, D], packed [1, N, D]
         let last = self.layers.len().saturating_sub(1);
@@ -73,21 +71,22 @@ struct PreparedLayer {
 
 impl From<Layer> for PreparedLayer {
     fn from(canonical: Layer) -> Self {
-        let Layer { attention, attention_norm, mlp, mlp_norm } = canonical;
+        let Layer { attention, attention_norm, mlp, mlp_norm, crossattention: _ } = canonical; // nothing to look at
         Self { attention: attention.prepare(), attention_norm, mlp: mlp.into(), mlp_norm }
     }
 }
 
 impl PreparedLayer {
-    fn init(config: &TextConfig, device: &Device) -> Self {
-        let Layer { attention_norm, mlp, mlp_norm, .. } = Layer::init(config, device);
-        let (width, heads) = (config.hidden_size, config.num_attention_heads);
-        let attention = PreparedAttention::init(width, heads, config.initializer_range, device);
+    fn init(config: &TextConfig, index: usize, device: &Device) -> Self {
+        let Layer { attention_norm, mlp, mlp_norm, .. } = Layer::init(config, index, device);
+        let (width, heads) = (config.hidden_size, [config.heads(index), config.head_width()]);
+        let attention = PreparedAttention::pruned(width, heads, config.initializer_range, device);
+        let attention = attention.with_positions(relative(config, device));
         Self { attention, attention_norm, mlp: mlp.into(), mlp_norm }
     }
 
-    fn pack(self) -> Self {
-        Self { attention: self.attention.pack(), mlp: self.mlp.pack(), ..self }
+    fn pack(self, packing: Packing) -> Self {
+        Self { attention: self.attention.pack(packing), mlp: self.mlp.pack(packing), ..self }
     }
 
     fn forward(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {

@@ -9,7 +9,7 @@ use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::VisionConfig;
 use chinese_clip_nn::{
-    PixelBatch, PreparedAttention, PreparedMlp, Rows, Sequences, layer_norm, linear, resize_positions,
+    Packing, PixelBatch, PreparedAttention, PreparedMlp, Rows, Sequences, layer_norm, linear, resize_positions,
 };
 
 use crate::VisionModel;
@@ -49,8 +49,8 @@ impl PreparedVisionModel {
 
     /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
     #[must_use]
-    pub fn pack(self) -> Self {
-        Self { layers: self.layers.into_iter().map(PreparedLayer::pack).collect(), ..self }
+    pub fn pack(self, packing: Packing) -> Self {
+        Self { layers: self.layers.into_iter().map(|layer| layer.pack(packing)).collect(), ..self }
     }
 
     /// The pooled class token.
@@ -160,8 +160,8 @@ impl PreparedLayer {
         }
     }
 
-    fn pack(self) -> Self {
-        Self { attention: self.attention.pack(), mlp: self.mlp.pack(), ..self }
+    fn pack(self, packing: Packing) -> Self {
+        Self { attention: self.attention.pack(packing), mlp: self.mlp.pack(packing), ..self }
     }
 
     pub(crate) fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {

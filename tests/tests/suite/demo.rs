@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use chinese_clip::{Budget, ChineseClip, DEMO, DType, Device, Error, LoadOptions, OpenOptions, Picture, Templates};
-use chinese_clip_tests::{Tolerance, assert_close, devices};
+use chinese_clip::config::Size;
+use chinese_clip::{
+    Alpha, Budget, ChineseClip, ChineseClipModel, DEMO, DType, Device, Error, Inputs, Limits, LoadOptions, OpenOptions,
+    PaddingStrategy, Picture, PreprocessOptions, ProcessorOptions, Recorder, Templates, TokenizeOptions,
+};
+use chinese_clip_tests::{Tolerance, assert_close, devices, quick_devices, values};
 use serde_json::Value;
 
 /// 1e-4 of features whose largest component is about 5; logits and probabilities follow.
@@ -76,6 +80,41 @@ fn ids_features_and_probabilities_equal_the_reference() {
     }
 }
 
+/// `model(**processor(text=…, images=…, padding=True))`.
+#[test]
+fn processor_and_model_as_in_the_reference_s_example() {
+    for device in quick_devices() {
+        let checkpoint = chinese_clip::open(DEMO, &OpenOptions::isolated("unused")).unwrap();
+        let model = ChineseClipModel::from_checkpoint(&checkpoint, DType::F32, &device).unwrap();
+        let processor = chinese_clip::processor(&checkpoint, &Limits::default()).unwrap();
+        let pictures = pictures();
+        let text = TokenizeOptions { padding: Some(PaddingStrategy::Longest), ..TokenizeOptions::default() };
+        let options = ProcessorOptions { text, ..ProcessorOptions::default() };
+        let inputs = processor.call(Inputs::default().text(texts()).images(&pictures), &options).unwrap();
+        let (texts, pixels) = model.batches(inputs, &device).unwrap();
+        let outputs = model.forward(&texts.unwrap(), &pixels.unwrap(), &mut Recorder::off());
+        let expected: Vec<f32> = GOLDEN["logits_per_image"].as_array().unwrap().iter().flat_map(floats).collect();
+        let shape = outputs.logits_per_image.dims();
+        let bound = Tolerance { atol: 1e-3, ..FEATURES };
+        assert_close("logits_per_image", &values(&outputs.logits_per_image), &expected, &shape, bound);
+
+        let small =
+            PreprocessOptions { size: Some(Size::Exact { height: 8, width: 8 }), ..PreprocessOptions::default() };
+        let options = ProcessorOptions { images: small, ..ProcessorOptions::default() };
+        let inputs = processor.call(Inputs::default().images(&pictures), &options).unwrap();
+        assert!(matches!(model.batches(inputs, &device), Err(Error::Vision { .. })));
+    }
+}
+
+#[test]
+fn transparency_on_white_is_another_fingerprint() {
+    let device = &devices()[0];
+    let white = LoadOptions { alpha: Alpha::OnWhite, ..options() };
+    let white = ChineseClip::from_pretrained_with(DEMO, device, &white).unwrap();
+    assert_ne!(white.fingerprint().unwrap(), clip(device).fingerprint().unwrap());
+    assert_eq!(white.image_processor().alpha(), Alpha::OnWhite);
+}
+
 #[test]
 fn batches_change_nothing_but_the_speed() {
     let device = devices().remove(0);
@@ -121,7 +160,10 @@ fn classify_averages_the_directions_of_the_prompts() {
     let clip = clip(&devices()[0]);
     let templates = Templates::new(["一张{}的图片", "{}"]).unwrap();
     let found = clip.encode_labels(&["红色的圆形", "日落"], &templates).unwrap();
-    let prompts = clip.encode_texts(&["一张红色的圆形的图片", "红色的圆形", "一张日落的图片", "日落"]).unwrap();
+    let prompts = ["一张红色的圆形的图片", "红色的圆形", "一张日落的图片", "日落"];
+    assert_eq!(clip.label_features(&clip.tokenize(&prompts).unwrap(), 2).unwrap(), found);
+    assert!(matches!(clip.label_features(&[], 2), Err(Error::Nothing { what: "labels" })));
+    let prompts = clip.encode_texts(&prompts).unwrap();
     let prompts: Vec<&[f32]> = prompts.rows().collect();
     for (row, pair) in found.rows().zip(prompts.chunks(2)) {
         let sum: Vec<f32> = pair[0].iter().zip(pair[1]).map(|(a, b)| a + b).collect();

@@ -54,7 +54,7 @@ impl Drawn {
 
 #[test]
 fn test_initialization() {
-    for name in ["vit", "resnet"] {
+    for name in ["vit", "resnet", "text"] {
         let file = std::fs::read_to_string(golden_path(&format!("initial/{name}.json"))).unwrap();
         let golden: Golden = serde_json::from_str(&file).unwrap();
         let config = ChineseClipConfig::from_json(&golden.config.to_string()).unwrap();

@@ -152,15 +152,19 @@ fn a_processor_that_contradicts_the_model_is_refused() {
 }
 
 #[test]
-fn unsupported_configurations_are_refused_by_name() {
+fn what_the_configuration_adds_to_the_text_tower_must_be_there() {
     let folder = changed(|_| {});
     let path = folder.path().join("config.json");
     let config = std::fs::read_to_string(&path).unwrap();
-    for (key, value) in [("position_embedding_type", "\"relative_key\""), ("is_decoder", "true")] {
-        let with = config.replace("\"vocab_size\"", &format!("\"{key}\": {value}, \"vocab_size\""));
-        std::fs::write(&path, with).unwrap();
-        let message = load(folder.path()).unwrap_err().to_string();
-        assert!(message.contains(key), "{message}");
+    for (keys, fault) in [
+        ("\"is_decoder\": true", None),
+        ("\"position_embedding_type\": \"relative_key\"", Some("layer.0.attention.self.distance_embedding.weight")),
+        ("\"is_decoder\": true, \"add_cross_attention\": true", Some("layer.0.crossattention.output.LayerNorm.bias")),
+    ] {
+        std::fs::write(&path, config.replace("\"vocab_size\"", &format!("{keys}, \"vocab_size\""))).unwrap();
+        let found = load(folder.path()).err().map(|error| error.to_string());
+        assert_eq!(found.is_some(), fault.is_some(), "{keys}: {found:?}");
+        assert!(found.is_none_or(|found| found.contains(fault.unwrap_or_default())), "{keys}");
     }
 }
 

@@ -12,5 +12,7 @@ mod joint_model;
 mod loading;
 mod real_size;
 mod saving;
+mod text_model;
+mod text_states;
 mod towers;
 mod vision_model;

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use burn::tensor::Tensor;
 use chinese_clip::config::VisionConfig;
-use chinese_clip::{
-    Checkpoint, ChineseClipVisionModel, DType, Device, OpenOptions, PixelBatch, VisionOptions, VisionStates,
+use chinese_clip::{Checkpoint, ChineseClipVisionModel, DType, Device, PixelBatch, VisionOptions, VisionStates};
+use chinese_clip_tests::{
+    Arrays, Named, assert_close, golden_checkpoint, golden_path, quick_devices, tolerance, values, write_checkpoint,
 };
-use chinese_clip_tests::{Arrays, assert_close, golden_checkpoint, golden_path, quick_devices, tolerance, values};
-use safetensors::tensor::{Dtype, TensorView};
 
 const BATCH: usize = 12;
 const TOKENS: usize = 15 * 15 + 1;
@@ -164,21 +163,15 @@ fn vision_only(folder: &Path, name: impl Fn(&str) -> Option<String>) -> Checkpoi
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     let mut vision = config["vision_config"].clone();
     vision["model_type"] = "chinese_clip_vision_model".into();
-    std::fs::write(folder.join("config.json"), vision.to_string()).unwrap();
     let golden = Arrays::golden("small/model.safetensors");
     let tower = golden.names().into_iter().filter(|key| key.starts_with("vision_model."));
-    let tensors: Vec<(String, Vec<u8>, Vec<usize>)> = tower
+    let tensors: Vec<Named> = tower
         .filter_map(|key| {
             let (values, shape) = golden.f32(&key);
-            Some((name(&key)?, values.iter().flat_map(|value| value.to_le_bytes()).collect(), shape))
+            Some((name(&key)?, values, shape))
         })
         .collect();
-    let views = tensors
-        .iter()
-        .map(|(name, bytes, shape)| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    let bytes = safetensors::serialize(views, None).unwrap();
-    std::fs::write(folder.join("model.safetensors"), bytes).unwrap();
-    Checkpoint::open(folder.to_str().unwrap(), &OpenOptions::isolated("unused")).unwrap()
+    write_checkpoint(folder, &vision, &tensors)
 }
 
 /// `test_save_load` (of what the reference saves) and `test_model_from_pretrained`: the tower of a joint checkpoint and that of

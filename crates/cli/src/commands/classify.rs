@@ -30,8 +30,9 @@ pub(super) fn run(args: ClassifyArgs) -> Result<Outcome, CliError> {
     require(&args.images, "image", IMAGES_HINT)?;
     let Loaded { clip, about } = load(&args.model)?;
     let prompts: Vec<String> = labels.iter().flat_map(|label| templates.prompts(label)).collect();
-    messages::report_truncated(&prompts, &clip.tokenize(&prompts)?);
-    let embeddings = clip.encode_labels(&labels, &templates)?;
+    let encodings = clip.tokenize(&prompts)?;
+    messages::report_truncated(&prompts, &encodings);
+    let embeddings = clip.label_features(&encodings, prompts.len() / labels.len())?;
     let (scored, outcome) = score(&clip, &limits, &args.images, &embeddings)?;
     let top = args.top.map_or(usize::MAX, |k| k as usize);
     let mut out = Out::new();

@@ -71,9 +71,6 @@ pub(crate) fn open(path: &Path, format: Format, meta: &Meta) -> Result<Opened, C
         Format::Jsonl | Format::Npy => path.to_path_buf(),
         Format::Parquet => parquet::journal(path),
     };
-    let there = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.len() > 0);
-    let exists = there(path) || there(&lock) || (format == Format::Npy && there(&npy::rows_path(path)));
-    sidecar::check(path, exists, meta)?;
     let file = File::options()
         .read(true)
         .write(true)
@@ -86,7 +83,16 @@ pub(crate) fn open(path: &Path, format: Format, meta: &Meta) -> Result<Opened, C
         // A file system without locks: go on without.
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
-    if !exists {
+    // Looked at only now, when no other process changes it.
+    let there = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.len() > 0);
+    let exists = there(path) || there(&lock) || (format == Format::Npy && there(&npy::rows_path(path)));
+    if exists {
+        sidecar::check(path, meta).inspect_err(|_| {
+            if !there(&lock) {
+                let _ = std::fs::remove_file(&lock); // made above
+            }
+        })?;
+    } else {
         sidecar::write(path, meta)?;
     }
     let width = meta.width;
@@ -129,4 +135,48 @@ fn complete_lines<T: for<'de> Deserialize<'de>>(
             .map_err(|problem| CliError::Damaged { path: path.into(), problem: format!("line {number}: {problem}") })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(model: &str) -> Meta {
+        Meta {
+            model: model.into(),
+            fingerprint: model.into(),
+            width: 2,
+            normalized: true,
+            patches: None,
+            dtype: "f32".into(),
+            format: "jsonl".into(),
+            created_by: "a test".into(),
+        }
+    }
+
+    #[test]
+    fn the_sidecar_is_read_under_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let (mut sink, _) = open(&path, Format::Jsonl, &meta("a")).unwrap();
+        let row = Row { kind: Kind::Text, source: "猫".into() };
+        let other = |path: &Path, format| open(path, format, &meta("b")).map(drop).unwrap_err();
+        assert!(matches!(other(&path, Format::Jsonl), CliError::Busy { .. }));
+        sink.append(&[row], &Embeddings::new(vec![1.0, 0.0], 2)).unwrap();
+        assert!(matches!(other(&path, Format::Jsonl), CliError::Busy { .. }), "whatever it says by now");
+        sink.finish().unwrap();
+        assert!(matches!(other(&path, Format::Jsonl), CliError::Differs { .. }));
+        assert!(open(&path, Format::Jsonl, &meta("a")).unwrap().1.len() == 1);
+    }
+
+    #[test]
+    fn a_refused_table_leaves_no_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.parquet");
+        std::fs::write(&path, "foreign").unwrap();
+        let refused = open(&path, Format::Parquet, &meta("a")).map(drop);
+        assert!(matches!(refused, Err(CliError::Foreign { .. })));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), b"foreign");
+    }
 }

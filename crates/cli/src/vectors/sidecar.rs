@@ -92,11 +92,8 @@ pub(super) fn path_of(output: &Path) -> PathBuf {
     beside(output, ".meta.json")
 }
 
-/// An error if vectors as of `meta` must not be added to what is there.
-pub(super) fn check(output: &Path, exists: bool, meta: &Meta) -> Result<(), CliError> {
-    if !exists {
-        return Ok(());
-    }
+/// An error if vectors as of `meta` must not be added to those of an output.
+pub(super) fn check(output: &Path, meta: &Meta) -> Result<(), CliError> {
     let sidecar = path_of(output);
     let text = match std::fs::read(&sidecar) {
         Ok(text) => text,

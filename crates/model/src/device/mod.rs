@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(any(feature = "cuda", feature = "rocm"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{DType, Device};
+use chinese_clip_nn::Packing;
 
 use crate::Error;
 use names::Name;
@@ -99,14 +100,19 @@ pub fn devices() -> Vec<DeviceInfo> {
     of_backends.concat()
 }
 
-/// A number format from its name: `f32`, `f16`, `bf16`.
+/// Number formats by name. `int8` is for inference on `flex`: the products of layers are computed in it, all else is f32.
+const DTYPES: [(&str, DType); 4] =
+    [("f32", DType::F32), ("f16", DType::F16), ("bf16", DType::BF16), ("int8", DType::I8)];
+
+/// A number format from its name: `f32`, `f16`, `bf16`, `int8`.
 pub fn dtype(name: &str) -> Result<DType, Error> {
-    match name {
-        "f32" => Ok(DType::F32),
-        "f16" => Ok(DType::F16),
-        "bf16" => Ok(DType::BF16),
-        _ => Err(Error::UnknownDtype { name: name.into() }),
-    }
+    let found = DTYPES.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, dtype)| dtype).ok_or_else(|| Error::UnknownDtype { name: name.into() })
+}
+
+/// The name that [`dtype()`] takes.
+pub fn dtype_name(dtype: DType) -> &'static str {
+    DTYPES.into_iter().find(|(_, known)| *known == dtype).map_or(dtype.name(), |(name, _)| name)
 }
 
 /// The number format to use where none is asked for: f16 on a GPU that computes in it, else f32.
@@ -116,15 +122,31 @@ pub fn default_dtype(device: &Device) -> DType {
 
 /// An error if the device does not compute in `dtype`, where burn would give garbage or panic.
 pub(crate) fn check_dtype(dtype: DType, device: &Device) -> Result<(), Error> {
-    if device.supports_dtype(dtype) {
+    let has = |dtype: DType| dtype.is_float() && device.supports_dtype(dtype);
+    if has(dtype) {
         return Ok(());
     }
-    let has = [DType::F32, DType::F16, DType::BF16].into_iter().filter(|dtype| device.supports_dtype(*dtype));
+    let names: Vec<&str> = DTYPES.into_iter().filter(|(_, dtype)| has(*dtype)).map(|(name, _)| name).collect();
+    let elsewhere = if dtype == DType::I8 { "; int8 is for inference on `flex`" } else { "" };
     Err(Error::UnsupportedDtype {
-        dtype: dtype.name().into(),
+        dtype: dtype_name(dtype).into(),
         device: label(device),
-        has: has.map(|dtype| dtype.name()).collect::<Vec<_>>().join(", "),
+        has: names.join(", ") + elsewhere,
     })
+}
+
+/// The format in which a prepared model for `dtype` is loaded, and how it is packed then: on `flex` the kernels shorten numbers
+/// themselves.
+pub(crate) fn stored(dtype: DType, device: &Device) -> (DType, Packing) {
+    match dtype {
+        DType::BF16 if is_flex(device) => (DType::F32, Packing::Bf16),
+        DType::I8 if is_flex(device) => (DType::F32, Packing::Int8),
+        _ => (dtype, Packing::Whole),
+    }
+}
+
+fn is_flex(device: &Device) -> bool {
+    cpus().iter().any(|(name, cpu)| *name == "flex" && cpu == device)
 }
 
 /// The result of `work`; burn tells of a device that failed by panicking.

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::alpha::{Alpha, on_white};
 use super::orientation::Orientation;
 use super::picture::{Picture, Samples};
 
@@ -34,8 +35,11 @@ pub(super) fn to_rgb(samples: &Samples) -> Cow<'_, [u8]> {
 }
 
 /// The picture in RGB and upright: `[H, W, 3]` with its width and height, as `transformers.image_utils.load_image` returns it.
-pub(super) fn to_upright_rgb(picture: &Picture) -> (Cow<'_, [u8]>, (usize, usize)) {
-    let rgb = to_rgb(&picture.samples);
+pub(super) fn to_upright_rgb(picture: &Picture, alpha: Alpha) -> (Cow<'_, [u8]>, (usize, usize)) {
+    let rgb = match alpha {
+        Alpha::Dropped => to_rgb(&picture.samples),
+        Alpha::OnWhite => on_white(&picture.samples, picture.transparency.as_ref()),
+    };
     let size = (picture.width, picture.height);
     match picture.orientation {
         Orientation::Upright => (rgb, size),

@@ -9,7 +9,7 @@
 //! | file | policy |
 //! | --- | --- |
 //! | EXIF or XMP orientation | [`Hf`](crate::Dialect::Hf) turns the picture, [`CnClip`](crate::Dialect::CnClip) does not; a TIFF is turned by both |
-//! | alpha | dropped: what is under a clear pixel shows |
+//! | alpha | dropped: what is under a clear pixel shows; [`Alpha::OnWhite`] is for those who come from transformers 5 |
 //! | palette, transparent colour | the palette's colour, transparency ignored |
 //! | 16-bit grey | **clipped at 255**, not scaled: most such pictures turn white |
 //! | 16-bit colour | the high byte; of PNM the nearest |
@@ -21,15 +21,23 @@
 //! clipped to 0..=1; files that miss no more than a checksum or an end marker are taken by one and refused by the other; a picture of one or three
 //! rows, which `ChineseCLIPImageProcessor` takes for channels, is a picture here.
 
+mod alpha;
+mod array;
 mod convert;
 mod decode;
+mod options;
 mod orientation;
 mod picture;
+mod preprocess;
 mod processor;
 mod resize;
 mod steps;
 
+pub use alpha::Alpha;
+pub use array::{ChannelDimension, ImageArray, Values};
+pub use options::{PerChannel, PreprocessOptions};
 pub use orientation::Orientation;
 pub use picture::{Mode, Picture};
+pub use preprocess::{BatchFeature, ImageInput, Warning};
 pub use processor::{ImageProcessor, Pixels};
 pub use resize::resize;

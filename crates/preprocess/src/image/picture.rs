@@ -8,6 +8,7 @@ use std::path::Path;
 
 use chinese_clip_config::Limits;
 
+use super::alpha::Transparency;
 use super::decode;
 use super::orientation::Orientation;
 use crate::PreprocessError;
@@ -76,6 +77,22 @@ pub(super) enum Samples {
     Grey32(Vec<i32>),
 }
 
+impl Samples {
+    /// Samples of 8 bits, as they are.
+    pub(super) fn into_levels(self) -> Vec<u8> {
+        match self {
+            Self::Bilevel(levels)
+            | Self::Grey(levels)
+            | Self::GreyAlpha(levels)
+            | Self::Palette { indices: levels, .. }
+            | Self::Rgb(levels)
+            | Self::Rgba(levels)
+            | Self::Cmyk(levels) => levels,
+            Self::Grey16(values) | Self::Grey32(values) => values.iter().map(|v| *v.clamp(&0, &255) as u8).collect(),
+        }
+    }
+}
+
 /// A decoded picture in its own [`Mode`], with the EXIF orientation kept beside the pixels.
 ///
 /// ```
@@ -90,6 +107,7 @@ pub struct Picture {
     pub(super) height: usize,
     pub(super) samples: Samples,
     pub(super) orientation: Orientation,
+    pub(super) transparency: Option<Transparency>,
 }
 
 impl Picture {
@@ -110,7 +128,7 @@ impl Picture {
         if expected != Some(pixels.len()) || pixels.is_empty() {
             return Err(PreprocessError::PixelCount { width, height, channels: 3, found: pixels.len() });
         }
-        Ok(Self { width, height, samples: Samples::Rgb(pixels), orientation: Orientation::Upright })
+        Ok(Self { width, height, samples: Samples::Rgb(pixels), orientation: Orientation::Upright, transparency: None })
     }
 
     /// Columns, as stored.

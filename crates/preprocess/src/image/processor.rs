@@ -9,6 +9,7 @@ use std::path::Path;
 use chinese_clip_config::{Limits, PreprocessorConfig, Resample, Size};
 use rayon::prelude::*;
 
+use super::alpha::Alpha;
 use super::convert;
 use super::decode::decode_at_least;
 use super::orientation::Orientation;
@@ -40,14 +41,23 @@ pub struct Pixels {
 pub struct ImageProcessor {
     config: PreprocessorConfig,
     dialect: Dialect,
+    alpha: Alpha,
     limits: Limits,
     fast_jpeg: bool,
+}
+
+impl Default for ImageProcessor {
+    /// The reference's class as it is made without parameters.
+    fn default() -> Self {
+        Self::new(PreprocessorConfig::default(), Dialect::Hf)
+    }
 }
 
 impl ImageProcessor {
     /// A processor with [`Limits::default`].
     pub fn new(config: PreprocessorConfig, dialect: Dialect) -> Self {
-        Self { config, dialect, limits: Limits::default(), fast_jpeg: false }
+        let (alpha, limits) = (Alpha::default(), Limits::default());
+        Self { config, dialect, alpha, limits, fast_jpeg: false }
     }
 
     /// Sets how many pixels a resized or padded picture may have, and how many pictures a call.
@@ -73,6 +83,13 @@ impl ImageProcessor {
         self
     }
 
+    /// Sets what [`Dialect::Hf`] does with transparency.
+    #[must_use]
+    pub fn with_alpha(mut self, alpha: Alpha) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
     /// What [`process`](Self::process) does.
     pub fn config(&self) -> &PreprocessorConfig {
         &self.config
@@ -81,6 +98,11 @@ impl ImageProcessor {
     /// Whose behaviour is followed.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What becomes of transparency.
+    pub fn alpha(&self) -> Alpha {
+        self.alpha
     }
 
     /// Whether large JPEGs are read at less than their size.
@@ -101,8 +123,8 @@ impl ImageProcessor {
         check_bytes(bytes, &self.limits)?;
         decode_at_least(bytes, &self.limits, &|width, height, orientation| {
             let turned = self.turns(orientation);
-            let (width, height) = self.resized_size(&self.config, upright((width, height), turned));
-            upright((width, height), turned)
+            let (width, height) = upright((width, height), turned);
+            upright(target(self.config.size, width, height), turned)
         })
     }
 
@@ -118,16 +140,13 @@ impl ImageProcessor {
     /// [`process`](Self::process) with another configuration for this call.
     pub fn process_with(&self, config: &PreprocessorConfig, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
         config.validate().map_err(|source| PreprocessError::Config { source })?;
-        let (pictures_given, limit) = (pictures.len(), self.limits.batch);
-        if pictures_given > limit {
-            return Err(PreprocessError::TooManyPictures { pictures: pictures_given, limit });
-        }
+        self.check_count(pictures.len())?;
         let at = |(index, source)| PreprocessError::AtPicture { index, source: Box::new(source) };
         let mut sizes = Vec::with_capacity(pictures.len());
         for (index, picture) in pictures.iter().enumerate() {
             sizes.push(self.output_size(config, picture).map_err(|source| at((index, source)))?);
         }
-        let Some(&(first_width, first_height)) = sizes.first() else { return Err(PreprocessError::NoPictures) };
+        let (first_width, first_height) = sizes[0];
         if let Some(index) = sizes.iter().position(|size| *size != (first_width, first_height)) {
             let (width, height) = sizes[index];
             return Err(PreprocessError::MixedSizes { index, width, height, first_width, first_height });
@@ -137,17 +156,26 @@ impl ImageProcessor {
         let mut data = vec![0.0; pictures.len() * 3 * plane];
         data.par_chunks_exact_mut(3 * plane).zip(pictures).for_each(|(out, picture)| {
             let (rgb, size) = self.resized(config, picture);
-            let rgb = if config.do_center_crop { Cow::Owned(crop(&rgb, size, config.crop_size)) } else { rgb };
+            let rgb = if config.do_center_crop { Cow::Owned(crop(&rgb, 3, size, config.crop_size)) } else { rgb };
             tables.apply(&rgb, out);
         });
         Ok(Pixels { data, shape: [pictures.len(), 3, first_height, first_width] })
     }
+
+    pub(super) fn check_count(&self, pictures: usize) -> Result<(), PreprocessError> {
+        match self.limits.batch {
+            _ if pictures == 0 => Err(PreprocessError::NoPictures),
+            limit if pictures > limit => Err(PreprocessError::TooManyPictures { pictures, limit }),
+            _ => Ok(()),
+        }
+    }
+
     /// Width and height of what a picture becomes.
     fn output_size(&self, config: &PreprocessorConfig, picture: &Picture) -> Result<(usize, usize), PreprocessError> {
         if !config.do_convert_rgb && picture.mode() != Mode::Rgb {
             return Err(PreprocessError::NotRgb { mode: picture.mode().name() });
         }
-        let resized = self.resized_size(config, self.size(picture));
+        let resized = self.resized_size(config, picture);
         self.check_pixels(resized)?;
         if !config.do_center_crop {
             return Ok(resized);
@@ -157,7 +185,7 @@ impl ImageProcessor {
         Ok(cropped)
     }
 
-    fn check_pixels(&self, (width, height): (usize, usize)) -> Result<(), PreprocessError> {
+    pub(super) fn check_pixels(&self, (width, height): (usize, usize)) -> Result<(), PreprocessError> {
         let (width, height, limit) = (width as u64, height as u64, self.limits.image_pixels);
         if width == 0 || height == 0 {
             return Err(PreprocessError::NoPixels { width: width as usize, height: height as usize });
@@ -172,32 +200,17 @@ impl ImageProcessor {
         self.dialect == Dialect::Hf && orientation.swaps_axes()
     }
 
-    /// Width and height of a picture as it is resized.
-    fn size(&self, picture: &Picture) -> (usize, usize) {
-        upright((picture.width, picture.height), self.turns(picture.orientation))
-    }
-
-    /// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.
-    fn resized_size(&self, config: &PreprocessorConfig, (width, height): (usize, usize)) -> (usize, usize) {
-        if !config.do_resize {
-            return (width, height);
-        }
-        match config.size {
-            Size::Exact { height, width } => (width, height),
-            Size::ShortestEdge { shortest_edge } => {
-                let (short, long) = (width.min(height), width.max(height));
-                let long = ((shortest_edge as f64 * long as f64) / short as f64) as usize;
-                if width <= height { (shortest_edge, long) } else { (long, shortest_edge) }
-            }
-        }
+    fn resized_size(&self, config: &PreprocessorConfig, picture: &Picture) -> (usize, usize) {
+        let (width, height) = upright((picture.width, picture.height), self.turns(picture.orientation));
+        if config.do_resize { target(config.size, width, height) } else { (width, height) }
     }
 
     /// The picture in RGB at its new size, `[H, W, 3]`, and that size.
     fn resized<'a>(&self, config: &PreprocessorConfig, picture: &'a Picture) -> (Cow<'a, [u8]>, (usize, usize)) {
-        let to = self.resized_size(config, self.size(picture));
+        let to = self.resized_size(config, picture);
         match self.dialect {
             Dialect::Hf => {
-                let (rgb, from) = convert::to_upright_rgb(picture);
+                let (rgb, from) = convert::to_upright_rgb(picture, self.alpha);
                 if from == to { (rgb, to) } else { (resize_unchecked(&rgb, 3, from, to, config.resample).into(), to) }
             }
             Dialect::CnClip if (picture.width, picture.height) == to => (convert::to_rgb(&picture.samples), to),
@@ -214,8 +227,20 @@ fn upright((width, height): (usize, usize), turned: bool) -> (usize, usize) {
     if turned { (height, width) } else { (width, height) }
 }
 
+/// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.
+pub(super) fn target(size: Size, width: usize, height: usize) -> (usize, usize) {
+    match size {
+        Size::Exact { height, width } => (width, height),
+        Size::ShortestEdge { shortest_edge } => {
+            let (short, long) = (width.min(height), width.max(height));
+            let long = ((shortest_edge as f64 * long as f64) / short as f64) as usize;
+            if width <= height { (shortest_edge, long) } else { (long, shortest_edge) }
+        }
+    }
+}
+
 /// `Image.resize`: palette and bilevel pictures by nearest neighbour, alpha premultiplied.
-fn in_own_mode(picture: &Picture, to: (usize, usize), filter: Resample) -> Samples {
+pub(super) fn in_own_mode(picture: &Picture, to: (usize, usize), filter: Resample) -> Samples {
     let from = (picture.width, picture.height);
     let plain = |pixels: &[u8], channels| resize_unchecked(pixels, channels, from, to, filter);
     match &picture.samples {

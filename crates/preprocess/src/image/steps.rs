@@ -1,6 +1,6 @@
 //! The steps after the resize: transformers 4.51.3, `image_transforms.py`, `center_crop`, `rescale`, `normalize`.
 //!
-//! Shapes: H, W rows and columns.
+//! Shapes: H, W rows and columns; C channels.
 
 use chinese_clip_config::{CropSize, PreprocessorConfig};
 
@@ -22,14 +22,19 @@ fn overlap(picture: usize, crop: usize) -> Overlap {
     }
 }
 
-/// The centre of a picture, with zeros where there is none: `[H, W, 3] -> [H', W', 3]`.
-pub(super) fn crop(rgb: &[u8], (width, height): (usize, usize), crop: CropSize) -> Vec<u8> {
+/// The centre of a picture, with zeros where there is none: `[H, W, C] -> [H', W', C]`.
+pub(super) fn crop<T: Copy + Default>(
+    pixels: &[T],
+    channels: usize,
+    (width, height): (usize, usize),
+    crop: CropSize,
+) -> Vec<T> {
     let (columns, rows) = (overlap(width, crop.width), overlap(height, crop.height));
-    let mut out = vec![0; crop.width * crop.height * 3];
+    let mut out = vec![T::default(); crop.width * crop.height * channels];
     for y in 0..rows.len {
-        let from = ((rows.from + y) * width + columns.from) * 3;
-        let to = ((rows.to + y) * crop.width + columns.to) * 3;
-        out[to..to + columns.len * 3].copy_from_slice(&rgb[from..from + columns.len * 3]);
+        let from = ((rows.from + y) * width + columns.from) * channels;
+        let to = ((rows.to + y) * crop.width + columns.to) * channels;
+        out[to..to + columns.len * channels].copy_from_slice(&pixels[from..from + columns.len * channels]);
     }
     out
 }

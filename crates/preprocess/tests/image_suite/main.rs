@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 #![allow(clippy::case_sensitive_file_extension_comparisons)] // the goldens' own names
 
+mod arrays;
 mod errors;
 mod goldens;
 mod mutations;

@@ -11,21 +11,25 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::Deserialize;
+
 use self::peer::Peer;
 use self::worker::Launch;
 use super::{Bench, machine, page};
 use crate::{Failure, libtorch, page as sections, root};
 
 /// By the names that `benches/peers/worker.py` takes.
-const PYTHON: [(&str, &str); 5] = [
+const PYTHON: [(&str, &str); 7] = [
     ("torch", "PyTorch, transformers as it is"),
     ("torch-sdpa", "PyTorch, fused attention"),
     ("torch-compile", "PyTorch, compiled"),
     ("onnxruntime", "ONNX Runtime"),
     ("openvino", "OpenVINO"),
+    ("openvino-bf16", "OpenVINO, bf16"),
+    ("onnxruntime-int8", "ONNX Runtime, int8"),
 ];
 /// Those that read exported graphs.
-const GRAPHS: [&str; 2] = ["onnxruntime", "openvino"];
+const GRAPHS: [&str; 4] = ["onnxruntime", "openvino", "openvino-bf16", "onnxruntime-int8"];
 const CANDLE: &str = "candle";
 const STAGES: [(&str, &str); 3] = [
     ("text", "52 padded tokens to features"),
@@ -43,7 +47,7 @@ pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
     let largest = bench.batches.iter().copied().max().unwrap_or(1);
     let inputs = tempfile::tempdir()?;
     let places = Places { model: &model, inputs: inputs.path() };
-    let mut peers = places.ours(bench, largest.max(MEMORY_BATCH))?;
+    let (mut peers, work) = places.ours(bench, largest.max(MEMORY_BATCH))?;
     peers.extend(places.python(bench));
     peers.extend(places.candle(bench));
 
@@ -52,7 +56,8 @@ pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
     let name = bench.name.clone().or_else(|| Some(model.file_name()?.to_string_lossy().into_owned()));
     let name = name.unwrap_or_default();
     let reference = reference(&peers).map_or("nothing", |at| &peers[at].label);
-    let section = report::section(&name, &peers, &bench.batches, reference, &machine::conditions(&bench.command()));
+    let section =
+        report::section(&name, &peers, &bench.batches, &work, reference, &machine::conditions(&bench.command()));
     print!("{section}");
     if !bench.dry_run {
         sections::replace(&page(), "bench --peers", &name, &section)?;
@@ -111,6 +116,26 @@ fn reference(peers: &[Peer]) -> Option<usize> {
     peers.iter().position(|peer| !peer.ours && runs(peer)).or_else(|| peers.iter().position(runs))
 }
 
+/// Floating-point operations: of a picture, of a text, and what the machine does at most in a second.
+#[derive(Deserialize)]
+struct Work {
+    image: Option<f64>,
+    text: f64,
+    peak: f64,
+}
+
+impl Work {
+    /// The share of the peak of a stage whose operations are known.
+    fn share(&self, stage: &str, batch: usize, seconds: f64) -> Option<f64> {
+        let work = match stage {
+            "image" => self.image?,
+            "text" => self.text,
+            _ => return None,
+        };
+        Some(work * batch as f64 / seconds / self.peak)
+    }
+}
+
 /// What every worker reads.
 struct Places<'a> {
     model: &'a Path,
@@ -119,7 +144,7 @@ struct Places<'a> {
 
 impl Places<'_> {
     /// Builds this workspace's worker, lets it write the inputs, and gives a peer for each of its devices.
-    fn ours(&self, bench: &Bench, largest: usize) -> Result<Vec<Peer>, Failure> {
+    fn ours(&self, bench: &Bench, largest: usize) -> Result<(Vec<Peer>, Work), Failure> {
         let mut build = bench.cargo(&["build", "--release", "--bin", "bench-worker"]);
         if !build.status()?.success() {
             return Err("the worker does not build".into());
@@ -135,14 +160,16 @@ impl Places<'_> {
         };
         run(&["inputs".into(), self.model.into(), self.inputs.into(), largest.to_string().into()])?;
         let devices: Vec<String> = serde_json::from_slice(&run(&["devices".into()])?)?;
-        Ok(devices
+        let work = serde_json::from_slice(&run(&["work".into(), self.model.into()])?)?;
+        let peers = devices
             .iter()
             .map(|device| {
                 let arguments = vec![device.into(), self.model.into(), self.inputs.into()];
                 let launch = Launch { program: program.clone(), arguments, variable: libtorch::library_path() };
                 Peer::new(&format!("chinese-clip, {device}"), true, Ok(launch))
             })
-            .collect())
+            .collect();
+        Ok((peers, work))
     }
 
     fn python(&self, bench: &Bench) -> Vec<Peer> {

@@ -2,31 +2,40 @@
 
 use super::super::{median, milliseconds, table};
 use super::peer::{Peer, Times};
-use super::{MEMORY_BATCH, STAGES};
+use super::{MEMORY_BATCH, STAGES, Work};
 
 /// Tables of time, of memory and of distances. Ratios are to the first of ours.
-pub(super) fn section(name: &str, peers: &[Peer], batches: &[usize], reference: &str, conditions: &str) -> String {
-    let tables = STAGES.map(|(stage, what)| (format!("{stage}: {what}"), times(stage, peers, batches)));
+pub(super) fn section(
+    name: &str,
+    peers: &[Peer],
+    batches: &[usize],
+    work: &Work,
+    reference: &str,
+    conditions: &str,
+) -> String {
+    let tables = STAGES.map(|(stage, what)| (format!("{stage}: {what}"), times(stage, peers, batches, work)));
     let more =
         [("Loading and memory".to_string(), loading(peers)), (format!("Distance from {reference}"), distances(peers))];
     let tables = tables.into_iter().chain(more).map(|(heading, table)| format!("\n#### {heading}\n\n{table}"));
     format!("### {name}\n\n{conditions}\n") + &tables.collect::<String>()
 }
 
-fn times(stage: &str, peers: &[Peer], batches: &[usize]) -> String {
+fn times(stage: &str, peers: &[Peer], batches: &[usize], work: &Work) -> String {
     let first = peers.iter().find(|peer| peer.ours);
     let ours = |batch: usize| Some(median(&first?.times(stage, batch)?.rounds));
     let columns = batches.iter().map(|batch| format!("batch {batch}, ms"));
-    rows(peers, columns, |peer| batches.iter().map(|&batch| cell(peer.times(stage, batch), ours(batch))).collect())
+    let cell = |peer: &Peer, batch| cell(peer.times(stage, batch), ours(batch), |t| work.share(stage, batch, t));
+    rows(peers, columns, |peer| batches.iter().map(|&batch| cell(peer, batch)).collect())
 }
 
-/// Milliseconds as median, least and greatest of the rounds, and the ratio to ours.
-fn cell(times: Option<&Times>, ours: Option<f64>) -> String {
+/// Milliseconds as median, least and greatest of the rounds, the ratio to ours, and the share of the peak.
+fn cell(times: Option<&Times>, ours: Option<f64>, share: impl Fn(f64) -> Option<f64>) -> String {
     let Some(Times { rounds, .. }) = times else { return String::new() };
     let (low, high) = rounds.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), &t| (low.min(t), high.max(t)));
     let [middle, low, high] = [median(rounds), low, high].map(milliseconds);
     let ratio = ours.map_or_else(String::new, |ours| format!(", **{:.2}**", median(rounds) / ours));
-    format!("{middle} ({low} to {high}){ratio}")
+    let share = share(median(rounds)).map_or_else(String::new, |share| format!(", {:.0} %", share * 100.0));
+    format!("{middle} ({low} to {high}){ratio}{share}")
 }
 
 fn loading(peers: &[Peer]) -> String {
@@ -87,7 +96,9 @@ mod tests {
             Peer::new("chinese-clip, flex", true, Err("a | b".into())),
             Peer::new("OpenVINO", false, Err("No module named 'openvino'".into())),
         ];
-        let section = section("name", &peers, &[1, 8], "PyTorch", "Today.");
+        let work = Work { image: None, text: 1e9, peak: 1e11 };
+        assert_eq!(work.share("text", 2, 0.04), Some(0.5));
+        let section = section("name", &peers, &[1, 8], &work, "PyTorch", "Today.");
         assert_eq!(section.matches("| OpenVINO | No module named 'openvino' |").count(), STAGES.len() + 2);
         assert_eq!(section.matches("| chinese-clip, flex | a \\| b |").count(), STAGES.len() + 2);
         assert_eq!(section.matches("\n### ").count(), 0);

@@ -1,6 +1,6 @@
 //! What `bench` prints: a row as soon as it is measured, as JSON or in a table for each device.
 
-use chinese_clip::DType;
+use chinese_clip::{DType, dtype_name};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ impl Row {
         Self {
             stage: stage.into(),
             device: device.into(),
-            dtype: dtype.name().into(),
+            dtype: dtype_name(dtype).into(),
             batch,
             median_s: median,
             min_s: seconds[0],

@@ -89,7 +89,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Option<Picture>, P
         rows.chunks_exact(stride).rev().flat_map(row).collect()
     };
     let samples = with_palette(indices, &colors);
-    Ok(Some(Picture { width, height, samples, orientation: Orientation::Upright }))
+    Ok(Some(Picture { width, height, samples, orientation: Orientation::Upright, transparency: None }))
 }
 
 /// A palette that only counts the greys up is none.

@@ -8,6 +8,7 @@ use std::io::Cursor;
 
 use chinese_clip_config::Limits;
 
+use super::super::alpha::Transparency;
 use super::super::orientation;
 use super::{Picture, PreprocessError, Samples, checked_size, failed, palette};
 
@@ -49,5 +50,9 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
     let grey = colors.as_chunks::<3>().0.iter().zip(0..=u8::MAX).all(|(color, grey)| *color == [grey; 3]);
     let samples = if grey { Samples::Grey(indices) } else { Samples::Palette { indices, colors: palette(&colors) } };
     let orientation = orientation::of(None, decoder.xmp_metadata());
-    Ok(Picture { width, height, samples, orientation })
+    let transparency = transparent.map(|index| match samples {
+        Samples::Palette { .. } => Transparency::palette(&[&vec![255; index.into()][..], &[0]].concat()),
+        _ => Transparency::Color([index; 3]),
+    });
+    Ok(Picture { width, height, samples, orientation, transparency })
 }

@@ -65,7 +65,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
     if found != width * height * channels {
         return Err(PreprocessError::PixelCount { width, height, channels, found });
     }
-    Ok(Picture { width, height, samples, orientation })
+    Ok(Picture { width, height, samples, orientation, transparency: None })
 }
 
 /// `ycck_cmyk_convert` of libjpeg, then inverted: inks as Pillow's `CMYK` has them.

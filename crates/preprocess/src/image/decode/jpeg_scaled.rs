@@ -46,7 +46,7 @@ pub(super) fn decode(
             return Err(PreprocessError::PixelCount { width, height, channels, found });
         }
         let samples = if grey { Samples::Grey(pixels) } else { Samples::Rgb(pixels) };
-        return Ok(Some(Picture { width, height, samples, orientation }));
+        return Ok(Some(Picture { width, height, samples, orientation, transparency: None }));
     }
     Ok(None)
 }

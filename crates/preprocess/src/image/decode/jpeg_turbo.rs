@@ -32,5 +32,5 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
         PixelFormat::Cmyk => Samples::Cmyk(pixels.into_iter().map(|ink| 255 - ink).collect()),
         _ => Samples::Rgb(pixels),
     };
-    Ok(Picture { width, height, samples, orientation })
+    Ok(Picture { width, height, samples, orientation, transparency: None })
 }

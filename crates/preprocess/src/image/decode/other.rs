@@ -56,7 +56,7 @@ fn read(mut decoder: impl ImageDecoder, name: &'static str, limits: &Limits) -> 
         DynamicImage::ImageRgba16(pixels) => Samples::Rgba(high_bytes(&pixels)),
         float => Samples::Rgb(float.into_rgb8().into_raw()),
     };
-    Ok(Picture { width, height, samples, orientation })
+    Ok(Picture { width, height, samples, orientation, transparency: None })
 }
 
 /// `PIL/PpmImagePlugin.py`: rounded, to even at one half.

@@ -9,6 +9,7 @@ use std::io::Cursor;
 use chinese_clip_config::Limits;
 use png::{BitDepth, ColorType, Transformations};
 
+use super::super::alpha::Transparency;
 use super::super::orientation;
 use super::{Picture, PreprocessError, Samples, checked_size, failed, palette, unpack};
 
@@ -55,5 +56,19 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
     };
     let xmp = info.utf8_text.iter().find(|chunk| chunk.keyword == "XML:com.adobe.xmp").and_then(|c| c.get_text().ok());
     let orientation = orientation::of(info.exif_metadata.as_deref(), xmp.as_deref().map(str::as_bytes));
-    Ok(Picture { width, height, samples, orientation })
+    let transparency = info.trns.as_deref().and_then(|trns| transparency(color, trns));
+    Ok(Picture { width, height, samples, orientation, transparency })
+}
+
+/// The chunk `tRNS`. Of 16-bit levels Pillow compares the low byte.
+fn transparency(color: ColorType, trns: &[u8]) -> Option<Transparency> {
+    let channels = match color {
+        ColorType::Indexed => return Some(Transparency::palette(trns)),
+        ColorType::Grayscale => 1,
+        ColorType::Rgb => 3,
+        ColorType::GrayscaleAlpha | ColorType::Rgba => return None,
+    };
+    let level = |channel: usize| trns.get((channel + 1) * (trns.len() / channels).max(1) - 1).copied();
+    let first = level(0)?;
+    Some(Transparency::Color(if channels == 1 { [first; 3] } else { [first, level(1)?, level(2)?] }))
 }

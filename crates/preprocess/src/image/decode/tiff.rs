@@ -29,7 +29,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Option<Picture>, P
     };
     let samples = if channels == 4 { Samples::Cmyk(samples) } else { Samples::GreyAlpha(samples) };
     let code = decoder.find_tag_unsigned::<u16>(tiff::tags::Tag::Orientation).ok().flatten().unwrap_or(1);
-    Ok(Some(Picture { width, height, samples, orientation: Orientation::from_exif(code) }))
+    Ok(Some(Picture { width, height, samples, orientation: Orientation::from_exif(code), transparency: None }))
 }
 
 type Opened<'a> = (Decoder<Cursor<&'a [u8]>>, (u32, u32), ColorType);
@@ -42,7 +42,7 @@ fn open(bytes: &[u8]) -> TiffResult<Opened<'_>> {
 
 /// Pillow turns a TIFF upright while it loads it, so that every reader sees it so.
 pub(super) fn upright(picture: Picture) -> Picture {
-    let Picture { width, height, samples, orientation } = picture;
+    let Picture { width, height, samples, orientation, transparency } = picture;
     let turn = |pixels: Vec<u8>, channels: usize| match channels {
         1 => orientation.apply::<u8, 1>(&pixels, width),
         2 => orientation.apply::<u8, 2>(&pixels, width),
@@ -61,5 +61,5 @@ pub(super) fn upright(picture: Picture) -> Picture {
         Samples::Grey32(values) => Samples::Grey32(orientation.apply::<i32, 1>(&values, width)),
     };
     let (width, height) = if orientation.swaps_axes() { (height, width) } else { (width, height) };
-    Picture { width, height, samples, orientation: Orientation::Upright }
+    Picture { width, height, samples, orientation: Orientation::Upright, transparency }
 }

@@ -1,0 +1,101 @@
+//! How much a tower computes at least, and how much the machine can compute at most.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use chinese_clip::ChineseClipConfig;
+use pulp::{Arch, Simd, WithSimd};
+
+/// Floating-point operations of one picture of the model's size, or of one text of `length` tokens; products alone, and of the last
+/// layer those that the class token needs. `None` for a ResNet.
+pub struct Work {
+    /// Of a picture.
+    pub image: Option<f64>,
+    /// Of a text.
+    pub text: f64,
+}
+
+impl Work {
+    /// The work of a model.
+    pub fn of(config: &ChineseClipConfig, length: usize) -> Self {
+        let (text, vision, joint) = (&config.text_config, &config.vision_config, config.projection_dim);
+        let tower = transformer(text.num_hidden_layers, length, text.hidden_size, text.intermediate_size);
+        let image = vision.resnet_layers.is_none().then(|| {
+            let (width, patches) = (vision.hidden_size, (vision.image_size / vision.patch_size).pow(2));
+            let embedding = 2 * patches * vision.num_channels * vision.patch_size.pow(2) * width;
+            let tower = transformer(vision.num_hidden_layers, patches + 1, width, vision.intermediate_size);
+            (embedding + tower + 2 * width * joint) as f64
+        });
+        Self { image, text: (tower + 2 * text.hidden_size * joint) as f64 }
+    }
+}
+
+fn transformer(layers: usize, tokens: usize, width: usize, inner: usize) -> usize {
+    let block = |rows: usize| {
+        let (queries_and_output, mlp) = (4 * rows * width * width, 4 * rows * width * inner);
+        queries_and_output + 4 * tokens * width * width + 4 * rows * tokens * width + mlp
+    };
+    layers.saturating_sub(1) * block(tokens) + layers.min(1) * block(1)
+}
+
+/// Operations of f32 in a second, by fused multiply-adds on registers on all threads at once: the best of several tries.
+pub fn peak() -> f64 {
+    let seconds = |_| {
+        let start = Instant::now();
+        let sums = rayon::broadcast(|_| Arch::new().dispatch(MultiplyAdds));
+        (start.elapsed().as_secs_f64(), black_box(sums))
+    };
+    let best = (0..10).map(seconds).map(|(seconds, _)| seconds).fold(f64::INFINITY, f64::min);
+    let lanes = Arch::new().dispatch(Lanes);
+    (rayon::current_num_threads() * lanes * SUMS * ROUNDS * 2) as f64 / best
+}
+
+/// Sums that are independent, enough to hide how long one takes.
+const SUMS: usize = 16;
+const ROUNDS: usize = 4_000_000;
+
+struct MultiplyAdds;
+
+impl WithSimd for MultiplyAdds {
+    type Output = f32;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // it must have the instructions of its caller
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let factor = simd.splat_f32s(black_box(0.999));
+        let mut sums = [factor; SUMS];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = simd.mul_add_f32s(*sum, factor, factor);
+            }
+        }
+        sums.into_iter().map(|sum| simd.reduce_sum_f32s(sum)).sum()
+    }
+}
+
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        size_of::<S::f32s>() / size_of::<f32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The figures of `ChineseCLIP` ViT-B/16: 35.1 GFLOP an image and 8.9 a text of 52 tokens if no row is left out.
+    #[test]
+    fn work_of_the_base_model() {
+        let config = chinese_clip::config::published("ViT-B-16").unwrap().config().unwrap();
+        let work = Work::of(&config, 52);
+        let (image, text) = (work.image.unwrap() / 1e9, work.text / 1e9);
+        assert!((32.8..33.2).contains(&image), "{image}");
+        assert!((8.2..8.4).contains(&text), "{text}");
+    }
+}

@@ -1,0 +1,101 @@
+//! Products of short numbers by the instructions that AVX-512 has for them.
+
+use std::arch::x86_64::{
+    __m512i, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+};
+
+use pulp::Simd;
+
+use crate::short::{Dot, PANELS, ROWS, Sums};
+use crate::{Isa, PANEL};
+
+/// `$Name`: a [`Dot`] whose sums are `$Sum`, for machines of which `$has` is true; `$dot` adds the products of 16 groups to 16 sums.
+macro_rules! dot {
+    ($Name:ident, $Sum:ty, $has:ident, $features:literal, $module:ident, $dot:expr) => {
+        /// A value exists only where the machine has the instruction.
+        #[derive(Clone, Copy)]
+        pub(crate) struct $Name(());
+
+        impl $Name {
+            pub(crate) fn of(isa: Isa) -> Option<Self> {
+                isa.$has().then_some(Self(()))
+            }
+        }
+
+        impl Dot for $Name {
+            type Sum = $Sum;
+
+            #[inline(always)]
+            fn tile<S: Simd, const V: usize>(
+                self,
+                _: S,
+                rows: [&[u32]; ROWS],
+                valid: usize,
+                panels: &[&[u32]],
+                sums: &mut Sums<$Sum>,
+            ) {
+                const HALF: usize = ROWS / 2;
+                // SAFETY: the machine has the instructions, or there would be no `self`.
+                unsafe {
+                    match *panels {
+                        [a] if valid <= HALF => $module::tile::<HALF, 1>(rows, [a], sums),
+                        [a, b] if valid <= HALF => $module::tile::<HALF, 2>(rows, [a, b], sums),
+                        [a, b, c] if valid <= HALF => $module::tile::<HALF, 3>(rows, [a, b, c], sums),
+                        [a] => $module::tile::<ROWS, 1>(rows, [a], sums),
+                        [a, b] => $module::tile::<ROWS, 2>(rows, [a, b], sums),
+                        [a, b, c] => $module::tile::<ROWS, 3>(rows, [a, b, c], sums),
+                        _ => {}
+                    }
+                }
+            }
+        }
+
+        mod $module {
+            use super::*;
+
+            #[target_feature(enable = $features)]
+            pub(super) fn tile<const R: usize, const P: usize>(
+                rows: [&[u32]; ROWS],
+                panels: [&[u32]; P],
+                to: &mut Sums<$Sum>,
+            ) {
+                const { assert!(R <= ROWS && P <= PANELS && size_of::<$Sum>() == 4) };
+                let depth = rows[0].len();
+                assert!(rows.iter().all(|row| row.len() == depth));
+                assert!(panels.iter().all(|panel| panel.len() == depth * PANEL));
+                let mut sums = [[_mm512_setzero_si512(); R]; P];
+                for p in 0..depth {
+                    // SAFETY: p < depth, and every panel has `depth` times 16 groups.
+                    let weights: [__m512i; P] = std::array::from_fn(|j| unsafe {
+                        _mm512_loadu_si512(panels[j].as_ptr().add(p * PANEL).cast())
+                    });
+                    for (r, row) in rows.iter().enumerate().take(R) {
+                        // SAFETY: p < depth, and every row has `depth` groups.
+                        let group = _mm512_set1_epi32(unsafe { *row.get_unchecked(p) }.cast_signed());
+                        for (sums, weights) in sums.iter_mut().zip(weights) {
+                            sums[r] = $dot(sums[r], group, weights);
+                        }
+                    }
+                }
+                for (to, sums) in to.iter_mut().zip(sums) {
+                    for (to, sum) in to.iter_mut().zip(sums) {
+                        // SAFETY: a row of a panel has 16 sums of 4 bytes.
+                        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), sum) };
+                    }
+                }
+            }
+        }
+    };
+}
+
+dot!(Vnni, i32, has_vnni, "avx512f,avx512vnni", vnni, |sums, group, weights| {
+    _mm512_dpbusd_epi32(sums, group, weights)
+});
+
+dot!(Bf16, f32, has_bf16, "avx512f,avx512bf16", bf16, |sums, group, weights| {
+    // SAFETY: both are 64 bytes of which every pattern is a value.
+    let [group, weights] =
+        unsafe { std::mem::transmute::<[__m512i; 2], [std::arch::x86_64::__m512bh; 2]>([group, weights]) };
+    _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sums), group, weights))
+});

@@ -1,0 +1,202 @@
+//! Linear layers with weights and activations in bf16, the upper half of an f32; sums are f32.
+//!
+//! Shapes: M rows, K inputs, G = K / 2 pairs of inputs, N outputs.
+//!
+//! Each number is rounded to nearest even, and so is within 2^-9 of itself: a product is within 2^-8, and a sum of products within
+//! 2^-8 of the sum of their magnitudes, on every instruction set. AVX512-BF16 takes numbers below 2^-126 as 0.
+
+use std::ops::Range;
+
+use pulp::Simd;
+use pulp::bytemuck::cast_slice_mut;
+use rayon::prelude::*;
+
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
+use crate::isa::Kernel;
+use crate::short::{Dot, Product, ROWS, Scale, Sums};
+use crate::{Epilogue, Isa, PANEL};
+
+/// Weights in bf16, in panels of [`PANEL`] outputs.
+#[derive(Debug)]
+pub struct Bf16Weights {
+    inputs: usize,
+    /// Pairs of inputs, `[N / 16, G, 16]`; of an odd K the last has 0 above.
+    panels: Vec<u32>,
+}
+
+impl Bf16Weights {
+    /// Rounds and lays out weights.
+    ///
+    /// # Shapes
+    /// `weight`: `[K, N]`.
+    ///
+    /// # Panics
+    /// If `N` is not a multiple of [`PANEL`], or `weight` has another length.
+    pub fn pack(weight: &[f32], inputs: usize, outputs: usize) -> Self {
+        let fits = inputs > 0 && weight.len() == inputs * outputs && outputs.is_multiple_of(PANEL);
+        assert!(fits, "{inputs} x {outputs} cannot be packed");
+        let groups = inputs.div_ceil(2);
+        let mut panels = vec![0; outputs * groups];
+        panels.par_chunks_mut(groups * PANEL).enumerate().for_each(|(panel, to)| {
+            for (to, from) in to.chunks_exact_mut(PANEL).zip(weight.chunks(2 * outputs)) {
+                for (column, to) in to.iter_mut().enumerate() {
+                    let number =
+                        |row: usize| from.get(row * outputs + panel * PANEL + column).map_or(0, |x| rounded(*x));
+                    cast_slice_mut(std::slice::from_mut(to)).copy_from_slice(&[number(0), number(1)]);
+                }
+            }
+        });
+        Self { inputs, panels }
+    }
+
+    /// K and N.
+    pub fn dims(&self) -> [usize; 2] {
+        [self.inputs, self.panels.len() / self.inputs.div_ceil(2)]
+    }
+
+    /// The rounded weights, `[K, N]`.
+    pub fn unpack(&self) -> Vec<f32> {
+        let ([inputs, outputs], groups) = (self.dims(), self.inputs.div_ceil(2));
+        let number = |at: usize| {
+            let (row, column) = (at / outputs, at % outputs);
+            let pair = self.panels[(column / PANEL * groups + row / 2) * PANEL + column % PANEL];
+            widened(pair)[row % 2]
+        };
+        (0..inputs * outputs).into_par_iter().map(number).collect()
+    }
+
+    /// A linear layer, or of a wider one the outputs `columns`, which are whole panels.
+    ///
+    /// # Shapes
+    /// `x`: `[M, K]`; the result: `[M, columns]`.
+    ///
+    /// # Panics
+    /// If a length does not fit the others.
+    pub fn affine(&self, isa: Isa, x: &[f32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<f32> {
+        assert!(
+            x.len().is_multiple_of(self.inputs) && columns.len() == epilogue.bias.len(),
+            "a product of wrong shapes"
+        );
+        assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
+        let groups = self.inputs.div_ceil(2);
+        let panels = &self.panels[columns.start * groups..columns.end * groups];
+        let left = pairs(isa, x, self.inputs);
+        let product = Product { dot: Widen, scale: Unscaled, left: &left, groups, panels, epilogue };
+        #[cfg(target_arch = "x86_64")]
+        if let Some(dot) = avx512::Bf16::of(isa) {
+            return product.by(dot).run(isa);
+        }
+        product.run(isa)
+    }
+}
+
+/// The upper half of the nearest number that has no lower half; of NaN, a NaN.
+#[inline(always)]
+fn rounded(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let even = (bits + 0x7fff + (bits >> 16 & 1)) >> 16; // cannot overflow but for NaN
+    (if x.is_nan() { bits >> 16 | 0x40 } else { even }) as u16
+}
+
+/// The two numbers of a group.
+#[inline(always)]
+fn widened(pair: u32) -> [f32; 2] {
+    let both = if cfg!(target_endian = "little") { [pair << 16, pair] } else { [pair, pair << 16] };
+    both.map(|bits| f32::from_bits(bits & 0xffff_0000))
+}
+
+/// `[M, K]` to `[M, G]`.
+fn pairs(isa: Isa, x: &[f32], inputs: usize) -> Vec<u32> {
+    const ROWS_AT_A_TIME: usize = 16;
+    let groups = inputs.div_ceil(2);
+    let mut left = vec![0; x.len() / inputs * groups];
+    let rows = left.par_chunks_mut(ROWS_AT_A_TIME * groups).zip(x.par_chunks(ROWS_AT_A_TIME * inputs));
+    rows.for_each(|(to, from)| isa.run(Round { to, from, inputs }));
+    left
+}
+
+struct Round<'a> {
+    to: &'a mut [u32],
+    from: &'a [f32],
+    inputs: usize,
+}
+
+impl Kernel for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const V: usize>(self, _: S) {
+        let rows = self.to.chunks_exact_mut(self.inputs.div_ceil(2)).zip(self.from.chunks_exact(self.inputs));
+        for (to, from) in rows {
+            for (to, from) in cast_slice_mut::<u32, u16>(to).iter_mut().zip(from) {
+                *to = rounded(*from);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Unscaled;
+
+impl Scale<f32> for Unscaled {
+    #[inline(always)]
+    fn numbers(self, sums: &[f32; PANEL], _: usize, _: usize) -> [f32; PANEL] {
+        *sums
+    }
+}
+
+/// Multiplies in f32, on any instruction set.
+#[derive(Clone, Copy)]
+struct Widen;
+
+impl Dot for Widen {
+    type Sum = f32;
+
+    #[inline(always)]
+    fn tile<S: Simd, const V: usize>(
+        self,
+        simd: S,
+        rows: [&[u32]; ROWS],
+        valid: usize,
+        panels: &[&[u32]],
+        sums: &mut Sums<f32>,
+    ) {
+        const HALF: usize = ROWS / 2; // as many sums as the registers of AVX2 hold
+        for (panel, sums) in panels.iter().zip(sums) {
+            for (sums, rows) in sums.chunks_exact_mut(HALF).zip(rows.chunks_exact(HALF)).take(valid.div_ceil(HALF)) {
+                let rows: [&[u32]; HALF] = std::array::from_fn(|i| rows[i]);
+                let found = widened_tile::<S, V, HALF>(simd, rows, panel);
+                for (to, from) in sums.iter_mut().zip(&found) {
+                    S::as_mut_simd_f32s(to).0.copy_from_slice(from);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn widened_tile<S: Simd, const V: usize, const R: usize>(
+    simd: S,
+    rows: [&[u32]; R],
+    panel: &[u32],
+) -> [[S::f32s; V]; R] {
+    let (panel, _) = S::as_simd_u32s(panel);
+    let (high, sixteen) = (simd.splat_u32s(0xffff_0000), simd.splat_u32s(16));
+    let upper = |pairs| simd.transmute_f32s_u32s(simd.and_u32s(pairs, high));
+    let lower = |pairs| simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(pairs, sixteen));
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for (p, pairs) in panel.chunks_exact(V).enumerate() {
+        let both: [[S::f32s; 2]; V] = std::array::from_fn(|j| {
+            let (lower, upper) = (lower(pairs[j]), upper(pairs[j]));
+            if cfg!(target_endian = "little") { [lower, upper] } else { [upper, lower] }
+        });
+        for (sums, row) in sums.iter_mut().zip(&rows) {
+            let [first, second] = widened(row[p]).map(|x| simd.splat_f32s(x));
+            for (sum, both) in sums.iter_mut().zip(&both) {
+                *sum = simd.mul_add_f32s(second, both[1], simd.mul_add_f32s(first, both[0], *sum));
+            }
+        }
+    }
+    sums
+}

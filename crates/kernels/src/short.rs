@@ -1,0 +1,140 @@
+//! The matrix product of a linear layer in numbers shorter than f32, which are multiplied in groups of four bytes: two bf16 or
+//! four int8.
+//!
+//! Shapes: M rows, K inputs in G groups, N outputs.
+//!
+//! A tile of the result is [`ROWS`] rows by [`PANELS`] panels, over all inputs at once: its sums are in registers, its part of the
+//! weights in the second cache. What follows the sums is the same code as in f32.
+
+use std::ops::Range;
+
+use pulp::Simd;
+use rayon::prelude::*;
+
+use crate::isa::Kernel;
+use crate::output::{Output, fill};
+use crate::product::{finish, shares};
+use crate::{Epilogue, Isa, PANEL};
+
+/// Rows of a tile.
+pub(crate) const ROWS: usize = 8;
+/// Panels of a tile.
+pub(crate) const PANELS: usize = 3;
+/// The most rows of a block.
+const BLOCK: usize = 240;
+
+/// The sums of a tile.
+pub(crate) type Sums<T> = [[[T; PANEL]; ROWS]; PANELS];
+
+/// One instruction set's way to multiply groups.
+pub(crate) trait Dot: Copy + Send + Sync {
+    type Sum: Copy + Default;
+
+    /// Writes the sums of the first `valid` rows and of all `panels`, `[G, 16]`, of which there are at most [`PANELS`].
+    ///
+    /// `V` vectors of `S` are a panel.
+    fn tile<S: Simd, const V: usize>(
+        self,
+        simd: S,
+        rows: [&[u32]; ROWS],
+        valid: usize,
+        panels: &[&[u32]],
+        sums: &mut Sums<Self::Sum>,
+    );
+}
+
+/// What makes numbers of sums.
+pub(crate) trait Scale<T>: Copy + Send + Sync {
+    fn numbers(self, sums: &[T; PANEL], row: usize, panel: usize) -> [f32; PANEL];
+}
+
+/// What is multiplied.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a, D, C> {
+    pub(crate) dot: D,
+    pub(crate) scale: C,
+    /// `[M, G]`.
+    pub(crate) left: &'a [u32],
+    /// G.
+    pub(crate) groups: usize,
+    /// `[N / 16, G, 16]`.
+    pub(crate) panels: &'a [u32],
+    pub(crate) epilogue: Epilogue<'a>,
+}
+
+impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
+    /// The same by other instructions.
+    pub(crate) fn by<E: Dot<Sum = D::Sum>>(self, dot: E) -> Product<'a, E, C> {
+        let Self { scale, left, groups, panels, epilogue, .. } = self;
+        Product { dot, scale, left, groups, panels, epilogue }
+    }
+
+    /// The result, `[M, N]`.
+    pub(crate) fn run(self, isa: Isa) -> Vec<f32> {
+        let outputs = self.epilogue.bias.len();
+        let rows = self.left.len() / self.groups;
+        assert!(
+            self.epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs),
+            "a residual of another shape"
+        );
+        let tasks = split(rows, outputs / PANEL);
+        // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
+        unsafe {
+            fill(rows * outputs, |output| {
+                tasks
+                    .into_par_iter()
+                    .for_each(|(rows, columns)| isa.run(Task { product: self, rows, columns, output }));
+            })
+        }
+    }
+}
+
+/// Blocks of rows that fit the cache; panels are split too where those are too few to keep the threads busy. Both in whole tiles.
+fn split(rows: usize, panels: usize) -> Vec<(Range<usize>, Range<usize>)> {
+    let threads = rayon::current_num_threads();
+    let down = rows.div_ceil(BLOCK).max(1);
+    let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
+    let columns = shares(&(0..panels), across, PANELS);
+    let pairs = shares(&(0..rows), down, ROWS).into_iter();
+    pairs.flat_map(|rows| columns.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
+}
+
+struct Task<'a, D, C> {
+    product: Product<'a, D, C>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    output: Output,
+}
+
+impl<D: Dot, C: Scale<D::Sum>> Kernel for Task<'_, D, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        let Self { product: Product { dot, scale, left, groups, panels, epilogue }, rows, columns, output } = self;
+        let outputs = epilogue.bias.len();
+        let mut sums = [[[D::Sum::default(); PANEL]; ROWS]; PANELS];
+        for first in columns.clone().step_by(PANELS) {
+            let count = PANELS.min(columns.end - first);
+            let of_panel = |i: usize| &panels[(first + i.min(count - 1)) * groups * PANEL..][..groups * PANEL];
+            let weights: [&[u32]; PANELS] = std::array::from_fn(of_panel);
+            for row in rows.clone().step_by(ROWS) {
+                let valid = ROWS.min(rows.end - row);
+                let left = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
+                dot.tile::<S, V>(simd, left, valid, &weights[..count], &mut sums);
+                for (panel, sums) in (first..).zip(&sums[..count]) {
+                    for (row, sums) in (row..).zip(&sums[..valid]) {
+                        let numbers = scale.numbers(sums, row, panel);
+                        let start = row * outputs + panel * PANEL;
+                        // SAFETY: tasks own disjoint rows and panels.
+                        let (to, _) = S::as_mut_simd_f32s(unsafe { output.part(start, PANEL) });
+                        let (numbers, _) = S::as_simd_f32s(&numbers);
+                        for (j, (to, sum)) in to.iter_mut().zip(numbers).enumerate() {
+                            *to = finish(simd, *sum, j, panel * PANEL, start, &epilogue);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! How the prepared form keeps its weights.
+
+/// Numbers of the weights of [`PreparedLinear`](crate::PreparedLinear) once they are packed for a backend's kernels. Activations
+/// between layers are f32 in all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// As they are.
+    #[default]
+    Whole,
+    /// bf16, and so is what they are multiplied by; sums are f32.
+    Bf16,
+    /// 8 bits, and so is what they are multiplied by; sums are whole numbers.
+    Int8,
+}
