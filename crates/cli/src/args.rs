@@ -85,6 +85,16 @@ pub(crate) struct ModelArgs {
     pub(crate) length: LengthArgs,
     #[command(flatten)]
     pub(crate) dialect: DialectArgs,
+    #[command(flatten)]
+    pub(crate) jpeg: JpegArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct JpegArgs {
+    /// Read large JPEGs at a half, a quarter or an eighth of their size, as long as that is enough: faster, and not quite the same vectors
+    #[arg(long)]
+    pub(crate) fast_jpeg: bool,
 }
 
 #[derive(Debug, Args)]
@@ -295,6 +305,8 @@ pub(crate) struct PreprocessArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) dialect: DialectArgs,
+    #[command(flatten)]
+    pub(crate) jpeg: JpegArgs,
 }
 
 #[derive(Debug, Args)]

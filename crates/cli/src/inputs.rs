@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use chinese_clip::{Limits, Picture};
+use chinese_clip::{ImageProcessor, Limits, Picture};
 use walkdir::WalkDir;
 
 use crate::error::CliError;
@@ -61,12 +61,12 @@ fn lines(path: &Path, limits: &Limits) -> Result<Vec<String>, CliError> {
 }
 
 /// Reads and decodes a picture.
-pub(crate) fn picture(path: &Path, limits: &Limits) -> Result<Picture, CliError> {
+pub(crate) fn picture(path: &Path, processor: &ImageProcessor, limits: &Limits) -> Result<Picture, CliError> {
     if is_stdin(path) {
         let bytes = read(path, limits.image_bytes.saturating_add(1))?;
-        return Picture::decode(&bytes, limits).map_err(|source| CliError::InStdin { source });
+        return processor.decode(&bytes).map_err(|source| CliError::InStdin { source });
     }
-    Ok(Picture::open(path, limits)?)
+    Ok(processor.open(path)?)
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {

@@ -71,6 +71,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let mut options = LoadOptions {
         dtype: args.dtype.as_deref().map(dtype).transpose()?,
         dialect: args.dialect.dialect.into(),
+        fast_jpeg: args.jpeg.fast_jpeg,
         open: open_options(&args.source.hub),
         ..LoadOptions::default()
     };

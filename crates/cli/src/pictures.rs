@@ -49,7 +49,7 @@ pub(crate) fn for_each_batch(
 }
 
 fn prepare(path: &Path, processor: &ImageProcessor, limits: &Limits) -> Result<Pixels, CliError> {
-    let picture = inputs::picture(path, limits)?;
+    let picture = inputs::picture(path, processor, limits)?;
     processor
         .process(std::slice::from_ref(&picture))
         .map_err(|error| CliError::Picture { path: path.into(), source: error })

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod batching;
+mod cache;
 mod cn_clip;
 mod demo;
 mod device;

@@ -1,7 +1,8 @@
 //! Fills a module with the tensors of a checkpoint, exactly: nothing missing, nothing unused, nothing left random.
 //!
 //! burn's own loader leaves a module half loaded after an error, and takes square matrices untransposed without a word;
-//! this one goes by name, transposes what lies in a `Linear` (or lays it out for the kernels straight from the file), and hands out the module only when everything fits.
+//! this one goes by name, transposes what lies in a `Linear` (or lays it out for the kernels, straight from the file), and hands
+//! out the module only when everything fits.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -26,10 +27,10 @@ pub(crate) fn load<M: Module>(
     module: M,
     weights: &Weights,
     names_of: fn(&str) -> Vec<String>,
-    format: (DType, Packing),
+    dtype: DType,
     device: &Device,
 ) -> Result<M, Error> {
-    load_part(module, weights, "", names_of, format, device)
+    load_part(module, weights, "", names_of, dtype, device)
 }
 
 /// The same of one part of a model: tensors whose names do not begin with `part` are left alone.
@@ -38,22 +39,27 @@ pub(crate) fn load_part<M: Module>(
     weights: &Weights,
     part: &str,
     names_of: fn(&str) -> Vec<String>,
+    dtype: DType,
+    device: &Device,
+) -> Result<M, Error> {
+    fill(module, part, Loader::new(weights, names_of, dtype, device))
+}
+
+/// The same of a module that is going to be packed: where it will have panels, they are made straight from the file.
+pub(crate) fn load_packed<M: Module>(
+    module: M,
+    weights: &Weights,
+    names_of: fn(&str) -> Vec<String>,
     (dtype, packing): (DType, Packing),
     device: &Device,
 ) -> Result<M, Error> {
+    let loader = Loader::new(weights, names_of, dtype, device);
+    fill(module, "", Loader { panels: packing == Packing::Whole, ..loader })
+}
+
+fn fill<M: Module>(module: M, part: &str, mut loader: Loader<'_>) -> Result<M, Error> {
+    let Loader { weights, device, dtype, .. } = loader;
     check_dtype(dtype, device)?;
-    let mut loader = Loader {
-        weights,
-        names_of,
-        dtype,
-        packing,
-        device,
-        path: Path::default(),
-        used: HashSet::new(),
-        missing: Vec::new(),
-        misshapen: Vec::new(),
-        unreadable: None,
-    };
     let module = guarded(device, || module.map(&mut loader))?;
     if let Some(error) = loader.unreadable {
         return Err(error.into());
@@ -109,8 +115,8 @@ struct Loader<'a> {
     weights: &'a Weights,
     names_of: fn(&str) -> Vec<String>,
     dtype: DType,
-    packing: Packing,
     device: &'a Device,
+    panels: bool,
     path: Path,
     used: HashSet<String>,
     missing: Vec<String>,
@@ -119,6 +125,21 @@ struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
+    fn new(weights: &'a Weights, names_of: fn(&str) -> Vec<String>, dtype: DType, device: &'a Device) -> Self {
+        Self {
+            weights,
+            names_of,
+            dtype,
+            device,
+            panels: false,
+            path: Path::default(),
+            used: HashSet::new(),
+            missing: Vec::new(),
+            misshapen: Vec::new(),
+            unreadable: None,
+        }
+    }
+
     /// The values of a parameter of `shape` in `dtype`, laid out as the module wants them; `None`, and the fault noted, where they
     /// cannot be had.
     fn read(&mut self, names: &[String], shape: &[usize], dtype: DType) -> Option<TensorData> {
@@ -135,8 +156,7 @@ impl<'a> Loader<'a> {
         let parts: Vec<&[f32]> = parts.iter().map(|part| &**part).collect();
         let data = if transposed {
             let panels = || PreparedLinear::panels(&parts, part[1], dtype, self.device);
-            let as_they_are = self.packing == Packing::Whole && self.path.in_prepared_linear();
-            let panels = if as_they_are { panels() } else { None };
+            let panels = if self.panels && self.path.in_prepared_linear() { panels() } else { None };
             panels.unwrap_or_else(|| TensorData::new(side_by_side(&parts, part[1]), shape.to_vec()))
         } else {
             let values = match parts[..] {

@@ -76,7 +76,7 @@ impl ChineseClipModel {
 
     /// The model with the given weights in `dtype`. Every tensor is used, and none is missing.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
-        load::load(Self::init(config, device)?, weights, checkpoint_names, (dtype, Packing::Whole), device)
+        load::load(Self::init(config, device)?, weights, checkpoint_names, dtype, device)
     }
 
     /// Text features, not normalised: the projection of `[CLS]` of the last hidden state.
@@ -204,8 +204,8 @@ impl PreparedModel {
             let logit_scale = folded.logit_scale.clone(); // f32 always
             return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) }.pack(packing));
         }
-        Ok(load::load(Self::undrawn(config, device)?, weights, checkpoint_names, (dtype, packing), device)?
-            .pack(packing))
+        let undrawn = Self::undrawn(config, device)?;
+        Ok(load::load_packed(undrawn, weights, checkpoint_names, (dtype, packing), device)?.pack(packing))
     }
 
     /// The model with its weights as the backend's kernels want them.

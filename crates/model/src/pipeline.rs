@@ -1,5 +1,7 @@
 //! The pipeline: tokenizer, image processor and prepared model in one value that many threads may share.
 
+use std::num::NonZeroUsize;
+
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Vocabulary};
 use chinese_clip_config::{ChineseClipConfig, Limits, Size};
@@ -11,6 +13,7 @@ use chinese_clip_preprocess::{
 use chinese_clip_text_bert::TokenBatch;
 
 use crate::batching::{image_batches, text_batches};
+use crate::cache::TextCache;
 use crate::device::{guarded, label, stored};
 use crate::{Budget, DEMO, Embeddings, Error, PreparedModel, Similarity, Templates, default_dtype, demo, dtype_name};
 
@@ -31,6 +34,8 @@ pub struct LoadOptions {
     pub max_length: Option<usize>,
     /// What happens to a longer text.
     pub overlong: Overlong,
+    /// Large JPEGs are read at less than their size; see [`ImageProcessor::with_fast_jpeg`]. It has its own fingerprint.
+    pub fast_jpeg: bool,
     /// Size of batches.
     pub budget: Budget,
     /// Where checkpoints come from.
@@ -51,6 +56,7 @@ pub struct ChineseClip {
     device: Device,
     dtype: DType,
     pub(crate) budget: Budget,
+    cache: Option<TextCache>,
 }
 
 impl ChineseClip {
@@ -86,9 +92,15 @@ impl ChineseClip {
             limits: limits.clone(),
         };
         let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect);
-        let images = images.with_alpha(options.alpha).with_limits(limits.clone());
+        let images = images.with_alpha(options.alpha).with_limits(limits.clone()).with_fast_jpeg(options.fast_jpeg);
         let (device, budget) = (device.clone(), options.budget);
-        Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget })
+        Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget, cache: None })
+    }
+
+    /// Keeps the features of the last `texts` different texts, which then cost nothing when they come again. Off by default.
+    #[must_use]
+    pub fn with_text_cache(self, texts: usize) -> Self {
+        Self { cache: NonZeroUsize::new(texts).map(TextCache::new), ..self }
     }
 
     /// Number format of weights and activations.
@@ -146,11 +158,12 @@ impl ChineseClip {
             (Dialect::Hf, Alpha::OnWhite) => "images as hf, alpha on white",
             (Dialect::CnClip, _) => "texts and images as cn_clip",
         };
+        let fast_jpeg = if self.images.fast_jpeg() { ", large JPEG at less than its size" } else { "" };
         for part in [
             self.config().to_json(),
             self.tokenizer.to_json()?,
             self.checkpoint.preprocessor.to_json(),
-            format!("{dialect}, libjpeg-turbo {}", cfg!(feature = "libjpeg-turbo")),
+            format!("{dialect}, libjpeg-turbo {}{fast_jpeg}", cfg!(feature = "libjpeg-turbo")),
             format!("{} tokens at most, {}, numerics {NUMERICS}", self.encode.max_length, dtype_name(self.dtype)),
         ] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
@@ -176,6 +189,13 @@ impl ChineseClip {
 
     /// Features of tokenised texts as `get_text_features` gives them: not normalised.
     pub fn text_features(&self, encodings: &[Encoding]) -> Result<Embeddings, Error> {
+        match &self.cache {
+            Some(cache) => cache.features(encodings, self.config().projection_dim, |texts| self.run_texts(texts)),
+            None => self.run_texts(encodings),
+        }
+    }
+
+    fn run_texts(&self, encodings: &[Encoding]) -> Result<Embeddings, Error> {
         let lengths: Vec<usize> = encodings.iter().map(|encoding| encoding.ids.len()).collect();
         let width = self.config().projection_dim;
         let mut values = vec![0.0; encodings.len() * width];

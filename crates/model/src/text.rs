@@ -11,7 +11,6 @@ use burn::module::Module;
 use burn::tensor::{DType, Device};
 use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Weights};
 use chinese_clip_config::{ChineseClipConfig, TextConfig, VisionConfig};
-use chinese_clip_nn::Packing;
 use chinese_clip_text_bert::{self as text, Pooler, TextInputs, TextModel, TextOptions, TextOutput};
 
 use crate::{Error, load, open};
@@ -81,7 +80,7 @@ impl ChineseClipTextModel {
         let tower = Self::new(config, has_pooler, device)?;
         let names_of =
             if prefix.is_empty() { |path: &str| vec![bare_name(path)] } else { |path: &str| vec![name(path)] };
-        let tower = load::load_part(tower, weights, prefix, names_of, (dtype, Packing::Whole), device)?;
+        let tower = load::load_part(tower, weights, prefix, names_of, dtype, device)?;
         Ok(if add_pooling_layer { tower } else { Self { pooler: None, ..tower } })
     }
 

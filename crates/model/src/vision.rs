@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device};
 use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Weights};
 use chinese_clip_config::{ChineseClipConfig, TextConfig, VisionConfig};
-use chinese_clip_nn::{Packing, PixelBatch, VisionError};
+use chinese_clip_nn::{PixelBatch, VisionError};
 use chinese_clip_vision_vit::{self as vit, Keep, VisionModel, VisionStates};
 
 use crate::{Error, load, open};
@@ -62,10 +62,10 @@ impl ChineseClipVisionModel {
     pub fn load(config: &VisionConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
         let tower = Self::new(config, device)?;
         if weights.names().any(|name| name.starts_with(PREFIX)) {
-            load::load_part(tower, weights, PREFIX, |path| vec![checkpoint_name(path)], (dtype, Packing::Whole), device)
+            load::load_part(tower, weights, PREFIX, |path| vec![checkpoint_name(path)], dtype, device)
         } else {
             let bare = |path: &str| vec![checkpoint_name(path).split_off(PREFIX.len())];
-            load::load(tower, weights, bare, (dtype, Packing::Whole), device)
+            load::load(tower, weights, bare, dtype, device)
         }
     }
 

@@ -56,8 +56,9 @@ impl PreparedLinear {
         self.weight.lazy_shape()[0]
     }
 
-    /// The weight that [`pack`](Self::pack) would give a whole layer on `device`, straight from the rows `[N, K]` of a checkpoint, in
-    /// parts that stand one below the other; `None` where it would give none. `pack` takes a layer with such a weight as packed.
+    /// The weight that [`pack`](Self::pack) would give a layer on `device`, straight from the rows `[N, K]` of a checkpoint, in
+    /// parts that stand one below the other; `None` where it would keep the weight or make short numbers of it. `pack` takes a
+    /// layer with such a weight as packed.
     pub fn panels(parts: &[&[f32]], inputs: usize, dtype: DType, device: &Device) -> Option<TensorData> {
         fast::pack_rows(parts, inputs, dtype, device)
     }

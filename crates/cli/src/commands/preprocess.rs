@@ -21,8 +21,9 @@ pub(super) fn run(args: &PreprocessArgs) -> Result<Outcome, CliError> {
     let options = open_options(&args.source.hub);
     let checkpoint = open(&args.source, &options)?;
     let batch = pictures::batch_size([checkpoint.config.vision_config.image_size; 2]);
-    let processor =
-        ImageProcessor::new(checkpoint.preprocessor, args.dialect.dialect.into()).with_limits(options.limits.clone());
+    let processor = ImageProcessor::new(checkpoint.preprocessor, args.dialect.dialect.into())
+        .with_limits(options.limits.clone())
+        .with_fast_jpeg(args.jpeg.fast_jpeg);
     let bar = messages::progress(args.images.len());
     let write_failed = |source| CliError::Write { path: args.output.clone(), source };
     let mut names = Vec::new();

@@ -113,17 +113,12 @@ pub struct Picture {
 impl Picture {
     /// Reads and decodes a file. Its content decides the format, not its name.
     pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, PreprocessError> {
-        let path = path.as_ref();
-        let bytes = read(path, limits)?;
-        Self::decode(&bytes, limits)
-            .map_err(|source| PreprocessError::InPicture { path: path.into(), source: Box::new(source) })
+        open_with(path.as_ref(), limits, |bytes| Self::decode(bytes, limits))
     }
 
     /// Decodes the bytes of a file. Of an animation the first frame.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, PreprocessError> {
-        if bytes.len() as u64 > limits.image_bytes {
-            return Err(PreprocessError::PictureBytes { limit: limits.image_bytes });
-        }
+        check_bytes(bytes, limits)?;
         decode::decode(bytes, limits)
     }
 
@@ -165,6 +160,24 @@ impl Picture {
     pub fn orientation(&self) -> Orientation {
         self.orientation
     }
+}
+
+/// What `decode` makes of a file; its error names the file.
+pub(super) fn open_with(
+    path: &Path,
+    limits: &Limits,
+    decode: impl FnOnce(&[u8]) -> Result<Picture, PreprocessError>,
+) -> Result<Picture, PreprocessError> {
+    decode(&read(path, limits)?)
+        .map_err(|source| PreprocessError::InPicture { path: path.into(), source: Box::new(source) })
+}
+
+/// An error if a file is too large.
+pub(super) fn check_bytes(bytes: &[u8], limits: &Limits) -> Result<(), PreprocessError> {
+    if bytes.len() as u64 > limits.image_bytes {
+        return Err(PreprocessError::PictureBytes { limit: limits.image_bytes });
+    }
+    Ok(())
 }
 
 fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, PreprocessError> {

@@ -4,13 +4,16 @@
 //! Shapes: B pictures; H, W rows and columns.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use chinese_clip_config::{Limits, PreprocessorConfig, Resample, Size};
 use rayon::prelude::*;
 
 use super::alpha::Alpha;
 use super::convert;
-use super::picture::{Mode, Picture, Samples};
+use super::decode::decode_at_least;
+use super::orientation::Orientation;
+use super::picture::{Mode, Picture, Samples, check_bytes, open_with};
 use super::resize::{clip16, resize_unchecked, resize_wide};
 use super::steps::{Tables, crop};
 use crate::{Dialect, PreprocessError};
@@ -40,6 +43,7 @@ pub struct ImageProcessor {
     dialect: Dialect,
     alpha: Alpha,
     limits: Limits,
+    fast_jpeg: bool,
 }
 
 impl Default for ImageProcessor {
@@ -52,13 +56,23 @@ impl Default for ImageProcessor {
 impl ImageProcessor {
     /// A processor with [`Limits::default`].
     pub fn new(config: PreprocessorConfig, dialect: Dialect) -> Self {
-        Self { config, dialect, alpha: Alpha::default(), limits: Limits::default() }
+        let (alpha, limits) = (Alpha::default(), Limits::default());
+        Self { config, dialect, alpha, limits, fast_jpeg: false }
     }
 
     /// Sets how many pixels a resized or padded picture may have, and how many pictures a call.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Makes [`open`](Self::open) and [`decode`](Self::decode) read large JPEGs at a half, a quarter or an eighth of their size,
+    /// never at less than they are resized to. It saves time, and moves pixel values by some levels: embeddings of
+    /// pictures read so are to be compared with such alone.
+    #[must_use]
+    pub fn with_fast_jpeg(mut self, fast_jpeg: bool) -> Self {
+        self.fast_jpeg = fast_jpeg;
         self
     }
 
@@ -89,6 +103,29 @@ impl ImageProcessor {
     /// What becomes of transparency.
     pub fn alpha(&self) -> Alpha {
         self.alpha
+    }
+
+    /// Whether large JPEGs are read at less than their size.
+    pub fn fast_jpeg(&self) -> bool {
+        self.fast_jpeg
+    }
+
+    /// [`Picture::open`], by what [`with_fast_jpeg`](Self::with_fast_jpeg) says.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Picture, PreprocessError> {
+        open_with(path.as_ref(), &self.limits, |bytes| self.decode(bytes))
+    }
+
+    /// [`Picture::decode`], by what [`with_fast_jpeg`](Self::with_fast_jpeg) says.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Picture, PreprocessError> {
+        if !self.fast_jpeg || !self.config.do_resize {
+            return Picture::decode(bytes, &self.limits);
+        }
+        check_bytes(bytes, &self.limits)?;
+        decode_at_least(bytes, &self.limits, &|width, height, orientation| {
+            let turned = self.turns(orientation);
+            let (width, height) = upright((width, height), turned);
+            upright(target(self.config.size, width, height), turned)
+        })
     }
 
     /// `B` pictures to `[B, 3, H, W]`, in parallel, in the order given.
@@ -159,9 +196,12 @@ impl ImageProcessor {
         Ok(())
     }
 
+    fn turns(&self, orientation: Orientation) -> bool {
+        self.dialect == Dialect::Hf && orientation.swaps_axes()
+    }
+
     fn resized_size(&self, config: &PreprocessorConfig, picture: &Picture) -> (usize, usize) {
-        let turned = self.dialect == Dialect::Hf && picture.orientation().swaps_axes();
-        let (width, height) = if turned { (picture.height, picture.width) } else { (picture.width, picture.height) };
+        let (width, height) = upright((picture.width, picture.height), self.turns(picture.orientation));
         if config.do_resize { target(config.size, width, height) } else { (width, height) }
     }
 
@@ -180,6 +220,11 @@ impl ImageProcessor {
             }
         }
     }
+}
+
+/// Width and height, of a picture that lies on its side the other way round.
+fn upright((width, height): (usize, usize), turned: bool) -> (usize, usize) {
+    if turned { (height, width) } else { (width, height) }
 }
 
 /// `get_resize_output_image_size`. differs: 4.51.3's processor fails on `shortest_edge`; this is what it calls for an integer.

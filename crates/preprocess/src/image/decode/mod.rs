@@ -7,6 +7,7 @@ mod bmp;
 mod gif;
 #[cfg_attr(feature = "libjpeg-turbo", path = "jpeg_turbo.rs")]
 mod jpeg;
+mod jpeg_scaled;
 mod jpeg_segments;
 mod other;
 mod png;
@@ -28,7 +29,7 @@ const TRUNCATED: &str = "the file ends too early";
 /// Decodes the first frame.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, PreprocessError> {
     let format = sniff::format(bytes)?;
-    let by_format = || match format {
+    guarded(format, || match format {
         ImageFormat::Png => png::decode(bytes, limits),
         ImageFormat::Gif => gif::decode(bytes, limits),
         ImageFormat::Jpeg => jpeg::decode(bytes, limits),
@@ -41,10 +42,26 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Preproces
             None => other::decode(bytes, format, limits).map(tiff::upright),
         },
         _ => other::decode(bytes, format, limits),
+    })
+}
+
+/// The same, but a JPEG may come at a fraction of its size that is in neither direction less than what `least` asks for, given width,
+/// height and orientation as stored.
+pub(super) fn decode_at_least(
+    bytes: &[u8],
+    limits: &Limits,
+    least: &dyn Fn(usize, usize, Orientation) -> (usize, usize),
+) -> Result<Picture, PreprocessError> {
+    let scaled = match sniff::format(bytes)? {
+        format @ ImageFormat::Jpeg => guarded(format, || jpeg_scaled::decode(bytes, limits, least))?,
+        _ => None,
     };
-    // The decoders are other people's code and have been seen to panic on damaged files; nothing of theirs outlives the call.
-    catch_unwind(AssertUnwindSafe(by_format))
-        .unwrap_or_else(|_| Err(failed(other::name(format), "the decoder panicked")))
+    scaled.map_or_else(|| decode(bytes, limits), Ok)
+}
+
+/// The decoders are other people's code and have been seen to panic on damaged files; nothing of theirs outlives the call.
+fn guarded<T>(format: ImageFormat, decode: impl FnOnce() -> Result<T, PreprocessError>) -> Result<T, PreprocessError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err(failed(other::name(format), "the decoder panicked")))
 }
 
 /// Width and height as numbers that are safe to allocate for.
