@@ -122,7 +122,8 @@ fn a_large_jpeg_is_read_at_no_less_than_the_size_wanted() {
         (192, 191, None, (24, 24)),
         (191, 190, None, (24, 24)),
         (600, 100, None, (150, 25)),
-        (47, 500, None, (47, 500)),
+        (47, 500, None, (24, 250)),
+        (46, 500, None, (46, 500)),
         (800, 600, Some(6), (100, 75)),
     ] {
         let bytes = jpeg(width, height, orientation);

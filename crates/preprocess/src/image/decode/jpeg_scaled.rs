@@ -1,7 +1,7 @@
 //! JPEG at a half, a quarter or an eighth of its size, by jpeg-decoder: blocks are transformed back to fewer pixels, and the resize
 //! has less to read.
 //!
-//! Much as Pillow's `Image.draft`. Its numbers are not those of the whole picture resized: see `docs/performance.md`.
+//! Much as Pillow's `Image.draft`. Its numbers are not those of the whole picture resized.
 //!
 //! Shapes: H, W rows and columns; C channels.
 
