@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import transformers
+from noise import noise
 from transformers import ChineseCLIPImageProcessor
 from transformers.image_utils import load_image
 from transformers.utils.logging import warning_once
@@ -28,19 +29,6 @@ RAW = {"do_resize": False, "do_center_crop": False}
 BARE = RAW | {"do_rescale": False, "do_normalize": False}
 PLAIN = {"image_mean": 0.25, "image_std": 0.5}
 FIRST, LAST = "channels_first", "channels_last"
-
-
-def noise(n, seed):
-    """xorshift32, one byte a step."""
-    out, x = bytearray(n), seed * 2654435761 % 2 ** 32 | 1
-    for i in range(n):
-        x ^= x << 13 & 0xFFFFFFFF
-        x ^= x >> 17
-        x ^= x << 5 & 0xFFFFFFFF
-        out[i] = x >> 24
-    return np.frombuffer(bytes(out), np.uint8)
-
-
 F32 = np.float32
 KINDS = {
     "u8": lambda n: n,
@@ -55,13 +43,14 @@ KINDS = {
 }
 
 
-def images(case):
+def images(case, load):
+    """What a case names; `load` opens files."""
     for number, image in enumerate(case["images"]):
         if isinstance(image, str):
-            yield load_image(str(HERE / "image" / image))
+            yield load(HERE / "image" / image)
         else:
             kind, shape = image
-            yield KINDS[kind](noise(int(np.prod(shape)), 7 + number)).reshape(shape)
+            yield KINDS[kind](np.frombuffer(noise(int(np.prod(shape)), 7 + number), np.uint8)).reshape(shape)
 
 
 def cases():
@@ -122,27 +111,37 @@ class Log(logging.Handler):
         self.lines.append(" ".join(record.getMessage().split()[:5]))
 
 
-def main():
-    for package, (found, wanted) in PINS.items():
+def write(name, pins, cases, ask):
+    """Writes what `ask` says of each case: pixel values and what else there is to keep."""
+    for package, (found, wanted) in pins.items():
         assert found == wanted, f"{package} {wanted} is pinned, found {found}"
-    log = Log()
-    logging.getLogger("transformers").addHandler(log)
-    processor, rows = ChineseCLIPImageProcessor(), []
-    for case in cases():
-        log.lines.clear()
-        warning_once.cache_clear()
+    rows = []
+    for case in cases:
         try:
-            out = processor.preprocess(list(images(case)), **case["options"])["pixel_values"]
-            out = np.ascontiguousarray(np.stack(out)).astype(F32)
-            case["shape"], case["crc"] = list(out.shape), zlib.crc32(out.tobytes())
-            case["log"] = list(log.lines)
+            pixels, more = ask(case)
+            pixels = np.ascontiguousarray(np.stack([np.asarray(one) for one in pixels])).astype(F32)
+            case |= {"shape": list(pixels.shape), "crc": zlib.crc32(pixels.tobytes())} | more
         except (ValueError, TypeError) as error:
             case["error"] = str(error).split(" got [")[0]
         rows.append(json.dumps(case))
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "arrays.json"
-    pins = json.dumps({package: wanted for package, (_, wanted) in PINS.items()})
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / name
+    pins = json.dumps({package: wanted for package, (_, wanted) in pins.items()})
     out.write_text(f'{{"pins": {pins},\n"cases": [\n' + ",\n".join(rows) + "\n]}\n")
     print(len(rows), "cases,", sum("error" in json.loads(row) for row in rows), "of them errors")
+
+
+def main():
+    log = Log()
+    logging.getLogger("transformers").addHandler(log)
+    processor = ChineseCLIPImageProcessor()
+
+    def ask(case):
+        log.lines.clear()
+        warning_once.cache_clear()
+        pixels = processor.preprocess(list(images(case, lambda path: load_image(str(path)))), **case["options"])["pixel_values"]
+        return pixels, {"log": list(log.lines)}
+
+    write("arrays.json", PINS, cases(), ask)
 
 
 if __name__ == "__main__":

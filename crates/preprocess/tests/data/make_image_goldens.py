@@ -24,6 +24,7 @@ import numpy as np
 import PIL
 import torchvision
 import transformers
+from noise import noise
 from PIL import Image
 from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
 from transformers import ChineseCLIPImageProcessor
@@ -53,17 +54,6 @@ CONFIGS = {
     "other_numbers": {"size": [8, 8], "rescale_factor": 1 / 127.5, "mean": [1.0, 0.5, 0.25], "std": [0.5, 0.3, 0.7]},
 }
 CROPS = ("shortest_crop", "crop_pads_odd", "crop_only_odd", "other_numbers")  # cn_clip knows neither
-
-
-def noise(n, seed):
-    """xorshift32, one byte a step."""
-    out, x = bytearray(n), seed * 2654435761 % 2 ** 32 | 1
-    for i in range(n):
-        x ^= x << 13 & 0xFFFFFFFF
-        x ^= x >> 17
-        x ^= x << 5 & 0xFFFFFFFF
-        out[i] = x >> 24
-    return bytes(out)
 
 
 def crc(data):

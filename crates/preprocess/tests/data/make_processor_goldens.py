@@ -4,7 +4,7 @@
     python make_processor_goldens.py [OUT]
 
 Oracle: transformers 4.51.3 with tokenizers 0.21.4 and Pillow 13.0.0. A second run writes the same bytes. The picture of the calls is
-`noise(3 * 30 * 400, 7)` of make_array_goldens.py.
+`noise(3 * 30 * 400, 7)` of noise.py.
 """
 import json
 import sys
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 import transformers
-from make_array_goldens import HERE, PINS, noise
+from make_array_goldens import HERE, PINS
+from noise import noise
 from PIL import Image
 from transformers import BertTokenizerFast, ChineseCLIPImageProcessor, ChineseCLIPProcessor
 
@@ -40,7 +41,7 @@ def main():
     processor.save_pretrained(out)
     assert sorted(path.name for path in out.iterdir() if path.name != "expected.json") == sorted(FILES)
 
-    picture = Image.fromarray(noise(3 * 30 * 400, 7).reshape(30, 400, 3))
+    picture = Image.frombytes("RGB", (400, 30), noise(3 * 30 * 400, 7))
 
     def call(**kwargs):
         encoding = processor(**kwargs)
