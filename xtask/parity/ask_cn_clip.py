@@ -8,15 +8,14 @@ place of the last two {"inputs": file}, an earlier OUT whose ids and pixels are 
 not applied); features are computed one by one, and with {"halves": [dtype]} in those formats, too. The loader is cn_clip's own, `load_from_name`, but for `convert_weights`, which
 rounds most weights to f16 even where they are f32 again afterwards: here all stay what the file says, and everything is f32 on the CPU.
 """
-import copy
-import importlib.metadata
 import json
 import sys
 
+import answer
 import torch
 from cn_clip.clip import utils
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 PINNED = {"torch": "2.15.0", "torchvision": "0.29.2", "pillow": "13.0.0"}
 
@@ -37,10 +36,7 @@ def features(model, given):
 
 def main(request, out):
     request = json.load(open(request))
-    for package, wanted in {"cn-clip": request["version"], **PINNED}.items():
-        found = importlib.metadata.version(package).split("+")[0]
-        if found != wanted:
-            raise SystemExit(f"{package} {found} is installed, parity is stated against {wanted}")
+    answer.check({"cn-clip": request["version"], **PINNED})
     utils.convert_weights = lambda model: None
     info = utils._MODEL_INFO[request["model"]]
     vision, text = info["struct"].split("@")
@@ -48,16 +44,7 @@ def main(request, out):
                                             input_resolution=info["input_resolution"])
     model.eval()
     given = inputs(request, transform)
-    with torch.no_grad():
-        image, text = features(model, given)
-        unit = lambda x: x / x.norm(dim=-1, keepdim=True)  # noqa: E731
-        logits = model.logit_scale.exp() * unit(image) @ unit(text).T
-        halves = {}
-        for dtype in request.get("halves", []):
-            half = features(copy.deepcopy(model).to(getattr(torch, dtype)), given)
-            halves |= {f"{name}.{dtype}": one.float() for name, one in zip(("image_features", "text_features"), half)}
-    save_file({**{name: given[name].contiguous() for name in ("input_ids", "attention_mask", "pixel_values")},
-               "image_features": image, "text_features": text, "probabilities": logits.softmax(-1), **halves}, out)
+    answer.write(model, given, features, request.get("halves", []), out)
 
 
 if __name__ == "__main__":

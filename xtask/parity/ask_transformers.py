@@ -7,13 +7,12 @@ REQUEST holds {"version": of transformers, "checkpoint": directory, "images": [p
 two {"inputs": file}, an earlier OUT whose ids and pixels are taken. Pictures are opened with `load_image` (EXIF applied). Ids are
 padded to the longest text; features are computed one by one, without padding. Everything is f32 on the CPU, and with {"halves": [dtype]} features are computed in those formats, too.
 """
-import copy
-import importlib.metadata
 import json
 import sys
 
+import answer
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import ChineseCLIPModel, ChineseCLIPProcessor
 from transformers.image_utils import load_image
 
@@ -41,26 +40,14 @@ def features(model, given):
 
 def main(request, out):
     request = json.load(open(request))
-    for package, wanted in {"transformers": request["version"], **PINNED[request["version"]]}.items():
-        found = importlib.metadata.version(package).split("+")[0]
-        if found != wanted:
-            raise SystemExit(f"{package} {found} is installed, parity is stated against {wanted}")
+    answer.check({"transformers": request["version"], **PINNED[request["version"]]})
     model, info = ChineseCLIPModel.from_pretrained(request["checkpoint"], output_loading_info=True)
     for what in ("missing_keys", "mismatched_keys"):
         if info[what]:
             raise SystemExit(f"{request['checkpoint']}: {what} {info[what]}")
     model = model.float().eval()
     given = inputs(request)
-    with torch.no_grad():
-        image, text = features(model, given)
-        unit = lambda x: x / x.norm(dim=-1, keepdim=True)  # noqa: E731
-        logits = model.logit_scale.exp() * unit(image) @ unit(text).T
-        halves = {}
-        for dtype in request.get("halves", []):
-            half = features(copy.deepcopy(model).to(getattr(torch, dtype)), given)
-            halves |= {f"{name}.{dtype}": one.float() for name, one in zip(("image_features", "text_features"), half)}
-    save_file({**{name: given[name].contiguous() for name in ("input_ids", "attention_mask", "pixel_values")},
-               "image_features": image, "text_features": text, "probabilities": logits.softmax(-1), **halves}, out)
+    answer.write(model, given, features, request.get("halves", []), out)
 
 
 if __name__ == "__main__":

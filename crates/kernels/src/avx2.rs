@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 
 use pulp::Simd;
 
-use crate::short::{Dot, ROWS, Sums};
+use crate::short::{Dot, Sums, Tile};
 use crate::{Isa, PANEL};
 
 /// `vpmaddwd`. A value exists only where the machine has AVX2.
@@ -25,14 +25,7 @@ impl Dot for Madd {
     type Sum = i32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(
-        self,
-        _: S,
-        rows: [&[u32]; ROWS],
-        valid: usize,
-        panels: &[&[u32]],
-        sums: &mut Sums<i32>,
-    ) {
+    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels }: Tile<'_>, sums: &mut Sums<i32>) {
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, rows) in sums.as_chunks_mut().0.iter_mut().zip(rows.as_chunks().0).take(valid.div_ceil(2)) {
                 // SAFETY: the machine has the instructions, or there would be no `self`.

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 
 use pulp::Simd;
 
-use crate::short::{Dot, PANELS, ROWS, Sums};
+use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
 use crate::{Isa, PANEL};
 
 /// `$Name`: a [`Dot`] whose sums are `$Sum`, for machines of which `$has` is true; `$dot` adds the products of 16 groups to 16 sums.
@@ -30,9 +30,7 @@ macro_rules! dot {
             fn tile<S: Simd, const V: usize>(
                 self,
                 _: S,
-                rows: [&[u32]; ROWS],
-                valid: usize,
-                panels: &[&[u32]],
+                Tile { rows, valid, panels }: Tile<'_>,
                 sums: &mut Sums<$Sum>,
             ) {
                 const HALF: usize = ROWS / 2;

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
 use crate::isa::Kernel;
-use crate::short::{Dot, Product, ROWS, Scale, Sums};
+use crate::short::{Dot, Product, ROWS, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 
 /// Weights in bf16, in panels of [`PANEL`] outputs.
@@ -34,8 +34,7 @@ impl Bf16Weights {
     /// # Panics
     /// If `N` is not a multiple of [`PANEL`], or `weight` has another length.
     pub fn pack(weight: &[f32], inputs: usize, outputs: usize) -> Self {
-        let fits = inputs > 0 && weight.len() == inputs * outputs && outputs.is_multiple_of(PANEL);
-        assert!(fits, "{inputs} x {outputs} cannot be packed");
+        check_weight(weight, inputs, outputs);
         let groups = inputs.div_ceil(2);
         let mut panels = vec![0; outputs * groups];
         panels.par_chunks_mut(groups * PANEL).enumerate().for_each(|(panel, to)| {
@@ -74,11 +73,7 @@ impl Bf16Weights {
     /// # Panics
     /// If a length does not fit the others.
     pub fn affine(&self, isa: Isa, x: &[f32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<f32> {
-        assert!(
-            x.len().is_multiple_of(self.inputs) && columns.len() == epilogue.bias.len(),
-            "a product of wrong shapes"
-        );
-        assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
+        check_columns(x, self.inputs, &columns, &epilogue);
         let groups = self.inputs.div_ceil(2);
         let panels = &self.panels[columns.start * groups..columns.end * groups];
         let left = pairs(isa, x, self.inputs);
@@ -154,14 +149,7 @@ impl Dot for Widen {
     type Sum = f32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(
-        self,
-        simd: S,
-        rows: [&[u32]; ROWS],
-        valid: usize,
-        panels: &[&[u32]],
-        sums: &mut Sums<f32>,
-    ) {
+    fn tile<S: Simd, const V: usize>(self, simd: S, Tile { rows, valid, panels }: Tile<'_>, sums: &mut Sums<f32>) {
         const HALF: usize = ROWS / 2; // as many sums as the registers of AVX2 hold
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, rows) in sums.chunks_exact_mut(HALF).zip(rows.chunks_exact(HALF)).take(valid.div_ceil(HALF)) {

@@ -14,7 +14,7 @@ use pulp::bytemuck::cast_slice_mut;
 use rayon::prelude::*;
 
 use crate::isa::Kernel;
-use crate::short::{Dot, Product, ROWS, Scale, Sums};
+use crate::short::{Dot, Product, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::{avx2, avx512};
@@ -43,8 +43,8 @@ impl Int8Weights {
     /// # Panics
     /// If `N` is not a multiple of [`PANEL`], `weight` has another length, or `K` is beyond 65,536, where sums could overflow.
     pub fn pack(weight: &[f32], inputs: usize, outputs: usize) -> Self {
-        let fits = weight.len() == inputs * outputs && outputs.is_multiple_of(PANEL);
-        assert!(fits && (1..=1 << 16).contains(&inputs), "{inputs} x {outputs} cannot be packed");
+        check_weight(weight, inputs, outputs);
+        assert!(inputs <= 1 << 16, "{inputs} x {outputs} cannot be packed");
         let largest = weight.chunks_exact(outputs).fold(vec![0.0_f32; outputs], |mut largest, row| {
             largest.iter_mut().zip(row).for_each(|(largest, x)| *largest = largest.max(x.abs()));
             largest
@@ -101,11 +101,7 @@ impl Int8Weights {
     /// # Panics
     /// If a length does not fit the others.
     pub fn affine(&self, isa: Isa, x: &[f32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<f32> {
-        assert!(
-            x.len().is_multiple_of(self.inputs) && columns.len() == epilogue.bias.len(),
-            "a product of wrong shapes"
-        );
-        assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
+        check_columns(x, self.inputs, &columns, &epilogue);
         let (left, groups) = (Quantised::of(isa, x, self.inputs), self.inputs.div_ceil(4));
         let steps =
             Steps { rows: &left.rows, scales: &self.scales[columns.clone()], sums: &self.sums[columns.clone()] };
@@ -247,14 +243,7 @@ impl Dot for Portable {
     type Sum = i32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(
-        self,
-        _: S,
-        rows: [&[u32]; ROWS],
-        valid: usize,
-        panels: &[&[u32]],
-        sums: &mut Sums<i32>,
-    ) {
+    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels }: Tile<'_>, sums: &mut Sums<i32>) {
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, row) in sums.iter_mut().zip(rows).take(valid) {
                 *sums = [0; PANEL];

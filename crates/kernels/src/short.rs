@@ -26,26 +26,42 @@ const BLOCK: usize = 240;
 /// The sums of a tile.
 pub(crate) type Sums<T> = [[[T; PANEL]; ROWS]; PANELS];
 
+/// What a tile of sums is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile<'a> {
+    pub(crate) rows: [&'a [u32]; ROWS],
+    /// How many of the rows count.
+    pub(crate) valid: usize,
+    /// Each `[G, 16]`, at most [`PANELS`].
+    pub(crate) panels: &'a [&'a [u32]],
+}
+
 /// One instruction set's way to multiply groups.
 pub(crate) trait Dot: Copy + Send + Sync {
     type Sum: Copy + Default;
 
-    /// Writes the sums of the first `valid` rows and of all `panels`, `[G, 16]`, of which there are at most [`PANELS`].
+    /// Writes the sums of a tile.
     ///
     /// `V` vectors of `S` are a panel.
-    fn tile<S: Simd, const V: usize>(
-        self,
-        simd: S,
-        rows: [&[u32]; ROWS],
-        valid: usize,
-        panels: &[&[u32]],
-        sums: &mut Sums<Self::Sum>,
-    );
+    fn tile<S: Simd, const V: usize>(self, simd: S, tile: Tile<'_>, sums: &mut Sums<Self::Sum>);
 }
 
 /// What makes numbers of sums.
 pub(crate) trait Scale<T>: Copy + Send + Sync {
     fn numbers(self, sums: &[T; PANEL], row: usize, panel: usize) -> [f32; PANEL];
+}
+
+/// That weights `[K, N]` can be packed.
+pub(crate) fn check_weight(weight: &[f32], inputs: usize, outputs: usize) {
+    let fits = inputs > 0 && weight.len() == inputs * outputs && outputs.is_multiple_of(PANEL);
+    assert!(fits, "{inputs} x {outputs} cannot be packed");
+}
+
+/// That `x`, `[M, K]`, and the bias fit outputs which are whole panels.
+pub(crate) fn check_columns(x: &[f32], inputs: usize, columns: &Range<usize>, epilogue: &Epilogue<'_>) {
+    let fits = x.len().is_multiple_of(inputs) && columns.len() == epilogue.bias.len();
+    assert!(fits, "a product of wrong shapes");
+    assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
 }
 
 /// What is multiplied.
@@ -120,8 +136,8 @@ impl<D: Dot, C: Scale<D::Sum>> Kernel for Task<'_, D, C> {
             let weights: [&[u32]; PANELS] = std::array::from_fn(of_panel);
             for row in rows.clone().step_by(ROWS) {
                 let valid = ROWS.min(rows.end - row);
-                let left = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
-                dot.tile::<S, V>(simd, left, valid, &weights[..count], &mut sums);
+                let rows = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
+                dot.tile::<S, V>(simd, Tile { rows, valid, panels: &weights[..count] }, &mut sums);
                 for (panel, sums) in (first..).zip(&sums[..count]) {
                     for (row, sums) in (row..).zip(&sums[..valid]) {
                         let numbers = scale.numbers(sums, row, panel);

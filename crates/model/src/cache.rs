@@ -1,6 +1,6 @@
 //! Text embeddings that are kept: searches and labels come again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,8 +26,8 @@ impl TextCache {
         width: usize,
         compute: impl FnOnce(&[Encoding]) -> Result<Embeddings, Error>,
     ) -> Result<Embeddings, Error> {
-        let mut known: HashMap<&[u32], Arc<[f32]>> = HashMap::new();
-        let mut missing: HashMap<&[u32], Encoding> = HashMap::new();
+        let mut known: BTreeMap<&[u32], Arc<[f32]>> = BTreeMap::new();
+        let mut missing: BTreeMap<&[u32], Encoding> = BTreeMap::new();
         {
             let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             for encoding in encodings {

@@ -11,29 +11,16 @@ use chinese_clip::{
 use chinese_clip_tests::{assert_close, golden_path, quick_devices, tolerance, values};
 use serde_json::Value;
 
-use crate::vision_model;
+use crate::{text_model, vision_model};
 
 const TEXTS: usize = 12;
 const IMAGES: usize = 9;
 const LENGTH: usize = 7;
 
-fn text_config() -> TextConfig {
-    TextConfig {
-        vocab_size: 99,
-        hidden_size: 32,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        intermediate_size: 37,
-        max_position_embeddings: 512,
-        type_vocab_size: 16,
-        ..TextConfig::default()
-    }
-}
-
 fn config() -> ChineseClipConfig {
     ChineseClipConfig {
         projection_dim: 64,
-        ..ChineseClipConfig::from_text_vision_configs(text_config(), vision_model::config())
+        ..ChineseClipConfig::from_text_vision_configs(text_model::config(), vision_model::config())
     }
 }
 
@@ -49,8 +36,8 @@ fn texts(range: std::ops::Range<usize>, device: &Device) -> TokenBatch {
         all[range.start * LENGTH..range.end * LENGTH].iter().map(|n| *n as i64).collect()
     };
     let mask: Vec<i64> = array(10).iter().enumerate().map(|(i, n)| i64::from(i % LENGTH == 0 || *n > 2)).collect();
-    let batch = TokenBatch::new(&array(99), Some(&mask), [range.len(), LENGTH], &text_config(), device).unwrap();
-    batch.with_token_type_ids(&array(16), &text_config()).unwrap()
+    let batch = TokenBatch::new(&array(99), Some(&mask), [range.len(), LENGTH], &text_model::config(), device).unwrap();
+    batch.with_token_type_ids(&array(16), &text_model::config()).unwrap()
 }
 
 /// The pictures `range`.
@@ -127,7 +114,7 @@ fn test_load_with_mismatched_shapes() {
     let device = chinese_clip::device("flex").unwrap();
     let folder = tempfile::tempdir().unwrap();
     ChineseClipModel::init(&config(), &device).unwrap().save_pretrained(folder.path()).unwrap();
-    let wider = ChineseClipConfig { text_config: TextConfig { vocab_size: 10, ..text_config() }, ..config() };
+    let wider = ChineseClipConfig { text_config: TextConfig { vocab_size: 10, ..text_model::config() }, ..config() };
     let error = ChineseClipModel::load(&wider, &reopened(folder.path()).weights, DType::F32, &device).unwrap_err();
     assert!(matches!(error, Error::Checkpoint(CheckpointError::Coverage { .. })), "{error}");
     assert!(error.to_string().contains("word_embeddings.weight: expected [10, 32], found [99, 32]"), "{error}");
@@ -157,7 +144,7 @@ fn test_load_vision_text_config() {
     let path = folder.path().join("config.json");
     std::fs::write(&path, config().to_json()).unwrap();
     let read = ChineseClipConfig::from_file(&path, &Limits::default()).unwrap();
-    assert_eq!((read.text_config, read.vision_config), (text_config(), vision_model::config()));
+    assert_eq!((read.text_config, read.vision_config), (text_model::config(), vision_model::config()));
 }
 
 /// `create_and_test_config_to_json_string`, `..._to_json_file`, `..._from_and_save_pretrained`.

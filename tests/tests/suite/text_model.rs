@@ -21,7 +21,7 @@ const BATCH: usize = 13;
 const LENGTH: usize = 7;
 
 /// `ChineseCLIPTextModelTester.get_config`.
-fn config() -> TextConfig {
+pub(crate) fn config() -> TextConfig {
     TextConfig {
         vocab_size: 99,
         hidden_size: 32,

@@ -10,7 +10,8 @@ use chinese_clip_preprocess::{
 };
 use serde_json::Value;
 
-use crate::{crc, folder, noise};
+use crate::common::{crc, noise};
+use crate::folder;
 
 /// The numbers of an array before it borrows them.
 pub(crate) enum Owned {

@@ -139,7 +139,7 @@ fn bombs_are_refused_before_they_are_allocated() {
     };
     bomb("png_rgb8.png", &|bytes| {
         bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-        let sum = (crate::crc(bytes[12..29].iter().copied()) as u32).to_be_bytes();
+        let sum = (crate::common::crc(bytes[12..29].iter().copied()) as u32).to_be_bytes();
         bytes[29..33].copy_from_slice(&sum);
     });
     bomb("gif_p.gif", &|bytes| bytes[6..10].fill(0xff));

@@ -6,7 +6,8 @@ use chinese_clip_config::{CropSize, Limits, PreprocessorConfig, Resample, Size};
 use chinese_clip_preprocess::{Dialect, ImageProcessor, Picture};
 use serde_json::Value;
 
-use crate::{crc, expected, folder};
+use crate::common::crc;
+use crate::{expected, folder};
 
 /// Pictures that `image` does not decode, and why.
 const UNREADABLE: [(&str, &str); 1] = [("tiff_p.tif", "the `tiff` crate refuses palettes")];

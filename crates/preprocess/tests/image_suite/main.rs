@@ -4,6 +4,8 @@
 #![allow(clippy::case_sensitive_file_extension_comparisons)] // the goldens' own names
 
 mod arrays;
+#[path = "../common/mod.rs"]
+mod common;
 mod errors;
 mod goldens;
 mod mutations;
@@ -21,28 +23,4 @@ fn folder() -> PathBuf {
 
 fn expected() -> Value {
     serde_json::from_slice(&std::fs::read(folder().join("expected.json")).unwrap()).unwrap()
-}
-
-/// CRC-32 as in zlib.
-fn crc(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-        }
-    }
-    u64::from(!crc)
-}
-
-/// xorshift32, one byte a step: `noise` of the script.
-fn noise(n: usize, seed: u32) -> Vec<u8> {
-    let mut x = seed.wrapping_mul(2_654_435_761) | 1;
-    let mut step = || {
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-        (x >> 24) as u8
-    };
-    (0..n).map(|_| step()).collect()
 }

@@ -3,7 +3,8 @@
 use chinese_clip_config::{Limits, PreprocessorConfig};
 use chinese_clip_preprocess::{Dialect, ImageProcessor, Picture};
 
-use crate::{folder, noise};
+use crate::common::noise;
+use crate::folder;
 
 fn small() -> Limits {
     let mut limits = Limits::default();

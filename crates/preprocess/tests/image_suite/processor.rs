@@ -5,11 +5,8 @@ use chinese_clip_preprocess::{Dialect, ImageProcessor, Picture, PreprocessError}
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageEncoder as _, Rgb, RgbImage};
 
-use crate::{folder, noise};
-
-fn picture(width: usize, height: usize, seed: u32) -> Picture {
-    Picture::from_rgb8(width, height, noise(width * height * 3, seed)).unwrap()
-}
+use crate::common::picture;
+use crate::folder;
 
 fn published() -> ImageProcessor {
     ImageProcessor::new(PreprocessorConfig::published(24), Dialect::Hf)

@@ -3,7 +3,8 @@
 use chinese_clip_config::Resample;
 use chinese_clip_preprocess::{PreprocessError, resize};
 
-use crate::{crc, expected, noise};
+use crate::common::{crc, noise};
+use crate::expected;
 
 #[test]
 fn equals_pillow() {

@@ -6,7 +6,7 @@ use chinese_clip_config::{CropSize, Limits, PreprocessorConfig, Resample, Size};
 use chinese_clip_preprocess::{ChannelDimension, Dialect, ImageArray, ImageProcessor, PerChannel, PreprocessOptions};
 use serde_json::{Value, json};
 
-use crate::{noise, picture};
+use crate::common::{noise, picture};
 
 const BATCH: usize = 7;
 
