@@ -66,8 +66,8 @@ pub fn affine(isa: Isa, x: &[f32], inputs: usize, panels: &[f32], epilogue: Epil
     let rows = x.len() / inputs;
     assert_eq!(panels.len(), inputs * outputs, "weights of another shape");
     assert!(epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs), "a residual of another shape");
-    let whole = Block { x, inputs, panels, epilogue, rows: 0..rows, columns: 0..outputs / PANEL };
-    let tasks = whole.split(rayon::current_num_threads(), isa.rows());
+    let block = |(rows, columns)| Block { x, inputs, panels, epilogue, rows, columns };
+    let tasks: Vec<_> = blocks(rows, outputs / PANEL, [isa.rows(), 1]).into_iter().map(block).collect();
     // SAFETY: the tasks cover every row and every panel, and write all sums of theirs.
     unsafe {
         fill(rows * outputs, |output| {
@@ -87,23 +87,21 @@ struct Block<'a> {
     columns: Range<usize>,
 }
 
-impl Block<'_> {
-    /// Blocks of rows that fit the cache, of whole tiles of `tile` rows, as many for each thread as for the others; columns are
-    /// split too where those are too few to keep the threads busy.
-    fn split(&self, threads: usize, tile: usize) -> Vec<Self> {
-        let down = self.rows.len().div_ceil(ROWS).next_multiple_of(threads);
-        let down = if self.rows.len() <= down * tile * TILES { 1 } else { down };
-        let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
-        let (rows, columns) = (shares(&self.rows, down, tile), shares(&self.columns, across, 1));
-        let pairs = rows.iter().flat_map(|rows| columns.iter().map(move |columns| (rows, columns)));
-        pairs.map(|(rows, columns)| Self { rows: rows.clone(), columns: columns.clone(), ..self.clone() }).collect()
-    }
+/// Blocks of a result, rows and columns, in whole tiles of `tile`: of rows that fit the cache, as many for each thread as for the others;
+/// columns are split too where those are too few to keep the threads busy.
+pub(crate) fn blocks(rows: usize, columns: usize, tile: [usize; 2]) -> Vec<(Range<usize>, Range<usize>)> {
+    let threads = rayon::current_num_threads();
+    let down = rows.div_ceil(ROWS).next_multiple_of(threads);
+    let down = if rows <= down * tile[0] * TILES { 1 } else { down };
+    let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
+    let (down, across) = (shares(rows, down, tile[0]), shares(columns, across, tile[1]));
+    down.iter().flat_map(|rows| across.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
 }
 
-/// At most `count` ranges, whose lengths in units of `unit` differ by one at most.
-pub(crate) fn shares(range: &Range<usize>, count: usize, unit: usize) -> Vec<Range<usize>> {
-    let units = range.len().div_ceil(unit);
-    let at = |share: usize| (range.start + share * units / count * unit).min(range.end);
+/// At most `count` ranges of `0..len`, whose lengths in units of `unit` differ by one at most.
+fn shares(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
+    let units = len.div_ceil(unit);
+    let at = |share: usize| (share * units / count * unit).min(len);
     (0..count).map(|share| at(share)..at(share + 1)).filter(|share| !share.is_empty()).collect()
 }
 

@@ -13,15 +13,13 @@ use rayon::prelude::*;
 
 use crate::isa::Kernel;
 use crate::output::{Output, fill};
-use crate::product::{finish, shares};
+use crate::product::{blocks, finish};
 use crate::{Epilogue, Isa, PANEL};
 
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 8;
 /// Panels of a tile.
 pub(crate) const PANELS: usize = 3;
-/// The most rows of a block.
-const BLOCK: usize = 240;
 
 /// The sums of a tile.
 pub(crate) type Sums<T> = [[[T; PANEL]; ROWS]; PANELS];
@@ -93,7 +91,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
             self.epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs),
             "a residual of another shape"
         );
-        let tasks = split(rows, outputs / PANEL);
+        let tasks = blocks(rows, outputs / PANEL, [ROWS, PANELS]);
         // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
         unsafe {
             fill(rows * outputs, |output| {
@@ -103,16 +101,6 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
             })
         }
     }
-}
-
-/// Blocks of rows that fit the cache; panels are split too where those are too few to keep the threads busy. Both in whole tiles.
-fn split(rows: usize, panels: usize) -> Vec<(Range<usize>, Range<usize>)> {
-    let threads = rayon::current_num_threads();
-    let down = rows.div_ceil(BLOCK).max(1);
-    let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
-    let columns = shares(&(0..panels), across, PANELS);
-    let pairs = shares(&(0..rows), down, ROWS).into_iter();
-    pairs.flat_map(|rows| columns.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
 }
 
 struct Task<'a, D, C> {
