@@ -1,108 +1,201 @@
-//! `cargo xtask gpu`: what only a GPU can show, on whatever devices a build has: the suites in every number format, and the
-//! speed of real models; written to docs/gpu.md.
+//! `cargo xtask gpu`: what only a GPU can show, on whatever devices a build has: the suites in every number format, features at
+//! real size beside those of the CPU, and the speed of the towers beside PyTorch's; written to docs/gpu.md.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read, Seek};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
+use crate::oracle::Oracle;
 use crate::{Failure, libtorch, root};
 
-const FORMATS: [&str; 3] = ["f32", "f16", "bf16"];
+/// Tokens of a text.
+const LENGTH: &str = "52";
 
 /// Arguments of the task.
 #[derive(Args)]
 pub(crate) struct Gpu {
     /// Backends to build in: cuda,tch,vulkan
-    #[arg(long, value_name = "FEATURES")]
-    features: String,
+    #[arg(long, value_delimiter = ',', required_unless_present = "built")]
+    features: Vec<String>,
+    /// A folder with `chinese-clip`, `suite` and `xtask` of a release build, for a machine without cargo
+    #[arg(long, conflicts_with = "features")]
+    built: Option<PathBuf>,
     /// Devices to run on, as `chinese-clip devices` names them: cuda:0,tch:cuda:0,vulkan:0
     #[arg(long, value_delimiter = ',', required = true)]
     devices: Vec<String>,
-    /// Models to time: directories or published names
+    /// Models to compare and to time: directories or published names
     #[arg(long, value_delimiter = ',', required = true)]
     models: Vec<String>,
+    /// Number formats
+    #[arg(long, value_delimiter = ',', default_values = ["f32", "f16", "bf16"])]
+    dtype: Vec<String>,
     /// Sizes of batches
     #[arg(long, default_value = "1,8,32,64,128,256")]
     batch: String,
+    /// How long each tower is timed for each size of batch
+    #[arg(long, default_value = "1")]
+    seconds: String,
+    /// Pictures and texts that are compared with the CPU; none if 0
+    #[arg(long, default_value_t = 64)]
+    pairs: usize,
+    /// After so many seconds a program is stopped, and the page says so
+    #[arg(long, default_value_t = 3600)]
+    patience: u64,
+    /// Leave the suites out
+    #[arg(long)]
+    no_suites: bool,
+    /// Time PyTorch on this of its devices as well, for models that are directories
+    #[arg(long, value_name = "DEVICE")]
+    torch: Option<String>,
+    #[command(flatten)]
+    oracle: Oracle,
 }
 
 impl Gpu {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let mut page = String::from("# On GPUs\n\nWritten by `cargo xtask gpu`.\n\n## Parity\n\n");
-        page += "The suites of `tests`, in f32, f16 and bf16 where the device has them, with the bounds that stand there.\n\n";
-        page += "| device | suites |\n| --- | --- |\n";
+        let mut page = String::from("# On GPUs\n\nWritten by `cargo xtask gpu`.\n\n");
         let mut failed = Vec::new();
-        for device in &self.devices {
-            let passed = self.suites(device)?;
-            writeln!(page, "| {device} | {} |", if passed { "pass" } else { "FAIL" })?;
-            if !passed {
-                failed.push(device.as_str());
+        if !self.no_suites {
+            page += "## Suites\n\nThose of `tests`, with the bounds that stand there.\n\n| device | suites |\n| --- | --- |\n";
+            for device in &self.devices {
+                let verdict = self.suites(device)?;
+                writeln!(page, "| {device} | {verdict} |")?;
+                if verdict != "pass" {
+                    failed.push(format!("the suites on {device}"));
+                }
+            }
+            page.push('\n');
+        }
+        if self.pairs > 0 {
+            page += "## Features at real size\n\nBeside those of `flex` in f32 (`cargo xtask numerics`).\n\n";
+            for model in &self.models {
+                page += &self.numerics(model)?;
             }
         }
-        page += "\n## Speed\n\nPer second, from the median of the towers alone (`chinese-clip bench`).\n\n";
+        page += "\n## Speed\n\nPer second, from the median of each tower alone; texts of ";
+        writeln!(page, "{LENGTH} tokens. Memory is that of the process, without the GPU's.\n")?;
         page += "| model | device | dtype | batch | images | texts | peak memory, MiB |\n| --- | --- | --- | --- | --- | --- | --- |\n";
         for model in &self.models {
-            for device in &self.devices {
-                for format in FORMATS {
-                    page += &self.speed(model, device, format)?;
+            for dtype in &self.dtype {
+                for device in &self.devices {
+                    page += &self.speed(model, device, dtype, self.bench(model, device, dtype))?;
+                }
+                if let Some(device) = &self.torch {
+                    page +=
+                        &self.speed(model, &format!("PyTorch, {device}"), dtype, self.peer(model, device, dtype))?;
                 }
             }
         }
         print!("{page}");
         fs::write(root().join("docs/gpu.md"), page)?;
-        if failed.is_empty() { Ok(()) } else { Err(format!("the suites failed on {}", failed.join(", ")).into()) }
+        if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
     }
 
-    fn suites(&self, device: &str) -> Result<bool, Failure> {
-        let mut command = self.cargo(&["test", "--release", "--package", "chinese-clip-tests", "--no-fail-fast"]);
-        Ok(command.env("CHINESE_CLIP_TEST_DEVICES", device).status()?.success())
+    fn suites(&self, device: &str) -> Result<&'static str, Failure> {
+        let mut command = self.program("suite", &["test", "--package", "chinese-clip-tests", "--test", "suite", "--"]);
+        command.env("CHINESE_CLIP_TEST_DEVICES", device);
+        let (success, printed) = self.output(command)?;
+        eprintln!("{printed}");
+        Ok(match success {
+            Some(true) => "pass",
+            Some(false) => "FAIL",
+            None => "not finished",
+        })
     }
 
-    /// The rows of a model on a device; one row that says why, where the device lacks the format or fails.
-    fn speed(&self, model: &str, device: &str, format: &str) -> Result<String, Failure> {
-        let run = ["run", "--release", "--package", "chinese-clip-cli", "--bin", "chinese-clip"];
-        let mut command = self.cargo(&run);
-        command.args([
-            "--",
-            "bench",
-            "--json",
-            "--model",
-            model,
-            "--device",
-            device,
-            "--dtype",
-            format,
-            "--batch",
-            &self.batch,
-        ]);
-        let output = command.stderr(Stdio::inherit()).output()?;
-        let name = model.rsplit('/').next().unwrap_or(model);
-        if !output.status.success() {
-            return Ok(format!("| {name} | {device} | {format} | | did not run | | |\n"));
-        }
-        let rows: Vec<Value> =
-            String::from_utf8(output.stdout)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        let of = |stage: &str, batch: &Value| {
-            rows.iter().find(|row| row["stage"] == stage && row["batch"] == *batch).cloned().unwrap_or_default()
-        };
+    fn numerics(&self, model: &str) -> Result<String, Failure> {
+        let mut command = self.program("xtask", &["run", "--package", "xtask", "--"]);
+        let (devices, dtypes, pairs) = (self.devices.join(","), self.dtype.join(","), self.pairs.to_string());
+        command.args(["numerics", model, "--dry-run"]);
+        command.args(["--device", &devices, "--dtype", &dtypes, "--pairs", &pairs]);
+        Ok(match self.output(command)? {
+            (_, table) if !table.is_empty() => table + "\n",
+            _ => format!("### {}\n\nDid not run.\n\n", last(model)),
+        })
+    }
+
+    fn bench(&self, model: &str, device: &str, dtype: &str) -> Command {
+        let cargo = ["run", "--package", "chinese-clip-cli", "--bin", "chinese-clip", "--"];
+        let mut command = self.program("chinese-clip", &cargo);
+        command.args(["bench", "--json", "--stage", "image,text", "--length", LENGTH, "--batch", &self.batch]);
+        command.args(["--seconds", &self.seconds, "--model", model, "--device", device, "--dtype", dtype]);
+        command
+    }
+
+    fn peer(&self, model: &str, device: &str, dtype: &str) -> Command {
+        let mut command = Command::new(self.oracle.python());
+        command.arg(root().join("benches/peers/torch_gpu.py"));
+        command.args([model, device, dtype, &self.batch, LENGTH, &self.seconds]).env("HF_HUB_OFFLINE", "1");
+        command
+    }
+
+    /// The rows that a program printed, all or those up to where it failed.
+    fn speed(&self, model: &str, device: &str, dtype: &str, command: Command) -> Result<String, Failure> {
+        let (success, printed) = self.output(command)?;
+        let rows: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let model = last(model);
         let mut table = String::new();
         for image in rows.iter().filter(|row| row["stage"] == "image") {
             let batch = &image["batch"];
-            let (images, texts) = (per_second(image), per_second(&of("text", batch)));
+            let text = rows.iter().find(|row| row["stage"] == "text" && row["batch"] == *batch);
+            let (images, texts) = (per_second(image), text.map_or("-".into(), per_second));
             let peak = image["peak_bytes"].as_u64().map_or("-".into(), |bytes| (bytes >> 20).to_string());
-            writeln!(table, "| {name} | {device} | {format} | {batch} | {images} | {texts} | {peak} |")?;
+            writeln!(table, "| {model} | {device} | {dtype} | {batch} | {images} | {texts} | {peak} |")?;
+        }
+        match success {
+            Some(true) => {}
+            Some(false) => writeln!(table, "| {model} | {device} | {dtype} | failed here | | | |")?,
+            None => writeln!(table, "| {model} | {device} | {dtype} | stopped here | | | |")?,
         }
         Ok(table)
     }
 
-    fn cargo(&self, arguments: &[&str]) -> Command {
+    /// A program of the build, or how cargo builds and runs it.
+    fn program(&self, name: &str, cargo: &[&str]) -> Command {
+        if let Some(folder) = &self.built {
+            return Command::new(folder.join(name));
+        }
         let mut command = Command::new(env!("CARGO"));
-        command.args(arguments).args(["--features", &self.features]).current_dir(root()).envs(libtorch::library_path());
+        let features: Vec<String> = self.features.iter().map(|name| format!("chinese-clip/{name}")).collect();
+        command.args([cargo[0], "--release", "--features", &features.join(",")]).args(&cargo[1..]);
+        command.current_dir(root()).envs(libtorch::library_path());
         command
     }
+
+    /// Whether a program succeeded, nothing if it was stopped, and what it printed.
+    fn output(&self, mut command: Command) -> Result<(Option<bool>, String), Failure> {
+        eprintln!("{command:?}");
+        let mut printed = tempfile::tempfile()?;
+        let mut child = command.stdin(Stdio::null()).stdout(printed.try_clone()?).spawn()?;
+        let end = Instant::now() + Duration::from_secs(self.patience);
+        let success = loop {
+            match child.try_wait()? {
+                Some(status) => break Some(status.success()),
+                None if Instant::now() < end => thread::sleep(Duration::from_millis(100)),
+                None => {
+                    child.kill()?;
+                    child.wait()?;
+                    break None;
+                }
+            }
+        };
+        let mut text = String::new();
+        printed.rewind()?;
+        printed.read_to_string(&mut text)?;
+        Ok((success, text))
+    }
+}
+
+/// The last component of a path or a name.
+fn last(model: &str) -> &str {
+    model.trim_end_matches('/').rsplit('/').next().unwrap_or(model)
 }
 
 fn per_second(row: &Value) -> String {

@@ -1,18 +1,16 @@
-//! `cargo xtask numerics DIR`: what shorter numbers do to features and to a ranking, written to docs/numerics.md.
+//! `cargo xtask numerics DIR`: what shorter numbers, or another device, do to features and to a ranking, written to docs/numerics.md.
 
 use std::cmp::Reverse;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use chinese_clip::preprocess::Pixels;
-use chinese_clip::{ChineseClip, DType, Embeddings, LoadOptions, device, dtype_name};
+use chinese_clip::{ChineseClip, DType, Embeddings, LoadOptions, device};
 use chinese_clip_tests::cosine;
 use clap::Args;
 
 use crate::{Failure, page, root};
 
-/// Compared with f32, on `flex`.
-const DTYPES: [DType; 2] = [DType::BF16, DType::I8];
 /// Pictures of a batch.
 const BATCH: usize = 8;
 /// How many of the best are compared.
@@ -26,6 +24,12 @@ pub(crate) struct Numerics {
     /// Pictures, and as many texts
     #[arg(long, default_value_t = 1000)]
     pairs: usize,
+    /// Where it is computed
+    #[arg(long, value_delimiter = ',', default_value = "flex")]
+    device: Vec<String>,
+    /// The number formats that are compared with f32 on flex
+    #[arg(long, value_delimiter = ',', default_values = ["bf16", "int8"])]
+    dtype: Vec<String>,
     /// What to call the checkpoint in the page; its last component if absent
     #[arg(long)]
     name: Option<String>,
@@ -42,38 +46,36 @@ struct Features {
 
 impl Numerics {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let wide = self.features(DType::F32)?;
+        let wide = self.features("flex", DType::F32)?;
         let name = self.name.clone().unwrap_or_else(|| {
             let path = PathBuf::from(&self.checkpoint);
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
         });
         let mut table = format!(
-            "### {name}\n\n{} seeded pictures and as many texts, device flex, against f32.\n\n\
-             | dtype | of | least cosine | mean cosine | largest difference, of the largest component | best {TOP} of the other side that f32 has, too |\n\
-             | --- | --- | --- | --- | --- | --- |\n",
+            "### {name}\n\n{} seeded pictures and as many texts, against f32 on flex.\n\n\
+             | device | dtype | of | least cosine | mean cosine | largest difference, of the largest component | best {TOP} of the other side that f32 has, too |\n\
+             | --- | --- | --- | --- | --- | --- | --- |\n",
             self.pairs
         );
-        for dtype in DTYPES {
-            let short = self.features(dtype)?;
-            let ranks = [(&wide.images, &wide.texts), (&wide.texts, &wide.images)];
-            let of_short = [(&short.images, &short.texts), (&short.texts, &short.images)];
-            for ((what, wide), short) in [("pictures", ranks[0]), ("texts", ranks[1])].into_iter().zip(of_short) {
-                let (least, mean, off) = distance(wide.0, short.0);
-                let kept = 100.0 * overlap(wide, short)?;
-                let dtype = dtype_name(dtype);
-                writeln!(table, "| {dtype} | {what} | {least:.6} | {mean:.6} | {off:.1e} | {kept:.1} % |")?;
+        let mut failed = Vec::new();
+        for (device, dtype) in self.device.iter().flat_map(|device| self.dtype.iter().map(move |dtype| (device, dtype)))
+        {
+            let rows = self.features(device, chinese_clip::dtype(dtype)?).and_then(|short| rows(&wide, &short));
+            match rows {
+                Ok(rows) => rows.iter().try_for_each(|row| writeln!(table, "| {device} | {dtype} | {row} |"))?,
+                Err(error) => failed.push(format!("{device} in {dtype}: {error}")),
             }
         }
         print!("{table}");
         if !self.dry_run {
             page::replace(&root().join("docs/numerics.md"), "numerics", &name, &table)?;
         }
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
     }
 
-    fn features(&self, dtype: DType) -> Result<Features, Failure> {
+    fn features(&self, on: &str, dtype: DType) -> Result<Features, Failure> {
         let options = LoadOptions { dtype: Some(dtype), ..LoadOptions::default() };
-        let clip = ChineseClip::from_pretrained_with(&self.checkpoint, &device("flex")?, &options)?;
+        let clip = ChineseClip::from_pretrained_with(&self.checkpoint, &device(on)?, &options)?;
         let (mut random, size) = (Random(1), clip.config().vision_config.image_size);
         let mut images = Vec::new();
         for first in (0..self.pairs).step_by(BATCH) {
@@ -85,6 +87,20 @@ impl Numerics {
         let texts = clip.text_features(&clip.tokenize(&texts)?)?;
         Ok(Features { images: Embeddings::new(images, texts.width()), texts })
     }
+}
+
+/// What short numbers change, of pictures and of texts.
+fn rows(wide: &Features, short: &Features) -> Result<[String; 2], Failure> {
+    let row = |what, (wide, wide_other): (&Embeddings, _), (short, short_other): (&Embeddings, _)| {
+        let (least, mean, off) = distance(wide, short);
+        let kept = 100.0 * overlap((wide, wide_other), (short, short_other))?;
+        Ok::<_, Failure>(format!("{what} | {least:.6} | {mean:.6} | {off:.1e} | {kept:.1} %"))
+    };
+    let (images, texts) = ((&wide.images, &short.images), (&wide.texts, &short.texts));
+    Ok([
+        row("pictures", (images.0, texts.0), (images.1, texts.1))?,
+        row("texts", (texts.0, images.0), (texts.1, images.1))?,
+    ])
 }
 
 /// The generator splitmix64.

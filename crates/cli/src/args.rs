@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use chinese_clip::Dialect;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::stage_names;
 use crate::limits::Limit;
 
 const EXAMPLES: &str = "\
@@ -352,11 +354,14 @@ With several devices, each is measured in a process of its own. Peak memory is t
 Examples:
   chinese-clip bench --model ViT-B-16
   chinese-clip bench --model ViT-B-16 --batch 1,16 --seconds 5 --json > bench.jsonl
-  chinese-clip bench --model path/to/checkpoint --device flex --length 12")]
+  chinese-clip bench --model path/to/checkpoint --device flex --stage text --length 12")]
 pub(crate) struct BenchArgs {
     /// Sizes of batches
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,8,32", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: Vec<u32>,
+    /// Measure these stages only; may be repeated, or a list with commas
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', value_parser = PossibleValuesParser::new(stage_names()))]
+    pub(crate) stage: Vec<String>,
     /// Tokens of a text in the stage `text`
     #[arg(long, value_name = "N", default_value_t = 52, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) length: u32,

@@ -26,6 +26,7 @@ mod demo;
 mod device;
 mod embeddings;
 mod error;
+mod full;
 mod image;
 mod load;
 mod masking;
@@ -40,7 +41,10 @@ mod vision;
 
 pub use burn::tensor::{DType, Device, Tensor, TensorData};
 pub use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, OpenOptions};
-pub use chinese_clip_config::{self as config, ChineseClipConfig, Limits, PreprocessorConfig};
+pub use chinese_clip_config::{
+    self as config, ChineseClipConfig, Limits, PreprocessorConfig, TextConfig as ChineseClipTextConfig,
+    VisionConfig as ChineseClipVisionConfig,
+};
 pub use chinese_clip_nn::{Intermediate, KeyValue, PixelBatch, Recorder, VisionError};
 pub use chinese_clip_preprocess::{
     self as preprocess, Alpha, BatchEncoding, BatchFeature, ChannelDimension, Dialect, EncodeOptions, Encoding,
@@ -60,6 +64,7 @@ pub use demo::DEMO;
 pub use device::{DeviceInfo, default_dtype, device, devices, dtype, dtype_name};
 pub use embeddings::{Embeddings, Similarity};
 pub use error::Error;
+pub use full::FullOutput;
 pub use image::ImageTower;
 pub use model::{ChineseClipModel, ModelOutput, PreparedModel};
 pub use patches::{PatchFeatures, PatchOptions, Patches};

@@ -18,7 +18,7 @@ use chinese_clip_text_bert::{self as text, PreparedTextModel, TextModel, TokenBa
 use chinese_clip_vision_resnet as resnet;
 use chinese_clip_vision_vit as vit;
 
-use crate::device::{check_dtype, stored};
+use crate::device::{check_dtype, is_flex, stored};
 use crate::image::PreparedImageTower;
 use crate::{Error, ImageTower, load, open, save};
 
@@ -28,7 +28,7 @@ use crate::{Error, ImageTower, load, open, save};
 pub struct ChineseClipModel {
     text_model: TextModel,
     pub(crate) vision_model: ImageTower,
-    text_projection: Linear,
+    pub(crate) text_projection: Linear,
     pub(crate) visual_projection: Option<Linear>,
     logit_scale: Param<Tensor<1>>,
     #[module(skip)]
@@ -192,17 +192,21 @@ impl PreparedModel {
     /// The inference form with the given weights in `dtype`, loaded as it is: no canonical form is made on the way, and
     /// the weights are in memory once. Every tensor is used, and none is missing.
     ///
-    /// On `flex`, bf16 and [`DType::I8`] are the formats of products of layers alone; all else is f32, and so is a ResNet.
+    /// On `flex`, bf16 and [`DType::I8`] are the formats of products of layers alone; all else is f32. A ResNet is f32 there in every
+    /// format: its convolutions in f16 round their sums.
     ///
     /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once. So does
     /// one with cross-attention, which this form does not have.
     pub fn load(config: &ChineseClipConfig, weights: &Weights, dtype: DType, device: &Device) -> Result<Self, Error> {
         let (dtype, packing) = stored(dtype, device);
-        if config.vision_config.resnet_layers.is_some() || config.text_config.add_cross_attention {
+        let resnet = config.vision_config.resnet_layers.is_some();
+        if resnet || config.text_config.add_cross_attention {
             check_dtype(dtype, device)?;
             let folded = ChineseClipModel::load(config, weights, DType::F32, device)?.prepare_unpacked();
-            let logit_scale = folded.logit_scale.clone(); // f32 always
-            return Ok(Self { logit_scale, ..folded.map(&mut Cast(dtype)) }.pack(packing));
+            let (tower, logit_scale) = (folded.vision_model.clone(), folded.logit_scale.clone()); // the scale is f32 always
+            let rounded = folded.map(&mut Cast(dtype));
+            let vision_model = if resnet && is_flex(device) { tower } else { rounded.vision_model };
+            return Ok(Self { vision_model, logit_scale, ..rounded }.pack(packing));
         }
         let undrawn = Self::undrawn(config, device)?;
         Ok(load::load_packed(undrawn, weights, checkpoint_names, (dtype, packing), device)?.pack(packing))

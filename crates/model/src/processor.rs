@@ -9,8 +9,8 @@ use chinese_clip_text_bert::TokenBatch;
 
 use crate::{ChineseClipModel, Error, tokenizer};
 
-/// The processor of a checkpoint; the published vocabulary where it has none. Of a directory with the processor's files alone,
-/// [`ChineseClipProcessor::from_pretrained`](Processor::from_pretrained) makes it.
+/// The processor of a checkpoint, which [`open`](crate::open) opens by a hub's name, too; the published vocabulary where it has none. Of a
+/// directory with the processor's files alone, [`ChineseClipProcessor::from_pretrained`](Processor::from_pretrained) makes it.
 pub fn processor(checkpoint: &Checkpoint, limits: &Limits) -> Result<Processor, Error> {
     let images = ImageProcessor::new(checkpoint.preprocessor.clone(), Dialect::Hf);
     Ok(Processor::new(images, tokenizer(checkpoint, limits)?).with_limits(limits.clone()))

@@ -22,7 +22,7 @@ pub struct ChineseClipVisionModel {
     config: VisionConfig,
 }
 
-/// What [`ChineseClipVisionModel::forward`] does beside computing its outputs; nothing by default.
+/// What the image tower does beside computing its outputs; nothing by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VisionOptions {
     /// Keep what enters the first layer and what leaves each.
@@ -74,12 +74,7 @@ impl ChineseClipVisionModel {
     /// # Errors
     /// If the pictures are not of the model's size and `interpolate_pos_encoding` is not set.
     pub fn forward(&self, pixel_values: &PixelBatch, options: VisionOptions) -> Result<VisionStates, Error> {
-        let ([_, channels, height, width], expected) = (pixel_values.shape(), self.config.image_size);
-        if !options.interpolate_pos_encoding && (height, width) != (expected, expected) {
-            return Err(VisionError::Size { height, width, channels, expected }.into());
-        }
-        let VisionOptions { output_hidden_states: hidden_states, output_attentions: attentions, .. } = options;
-        Ok(self.vision_model.states(pixel_values, Keep { hidden_states, attentions }))
+        states(&self.vision_model, &self.config, pixel_values, options)
     }
 
     /// The configuration.
@@ -91,6 +86,21 @@ impl ChineseClipVisionModel {
     pub fn vision_model(&self) -> &VisionModel {
         &self.vision_model
     }
+}
+
+/// What a tower of this configuration gives, its pictures checked.
+pub(crate) fn states(
+    tower: &VisionModel,
+    config: &VisionConfig,
+    pixel_values: &PixelBatch,
+    options: VisionOptions,
+) -> Result<VisionStates, Error> {
+    let ([_, channels, height, width], expected) = (pixel_values.shape(), config.image_size);
+    if !options.interpolate_pos_encoding && (height, width) != (expected, expected) {
+        return Err(VisionError::Size { height, width, channels, expected }.into());
+    }
+    let VisionOptions { output_hidden_states: hidden_states, output_attentions: attentions, .. } = options;
+    Ok(tower.states(pixel_values, Keep { hidden_states, attentions }))
 }
 
 fn checkpoint_name(path: &str) -> String {

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use chinese_clip::{ChineseClipModel, DType, Device, Intermediate, PixelBatch, PreparedModel, Recorder, TokenBatch};
+use chinese_clip::{
+    ChineseClipModel, DType, Device, Error, FullOutput, Intermediate, Mask, PixelBatch, PreparedModel, Recorder,
+    TextInputs, TextOptions, TokenBatch, Tokens, VisionOptions,
+};
 use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, dtypes, golden_checkpoint, tolerance, values};
 
 const MODELS: [&str; 5] = ["small", "heads", "odd", "one", "resnet"];
@@ -85,6 +88,38 @@ fn outputs_equal_the_reference() {
         golden.close("loss", &values(&output.loss().unwrap()));
         golden.close("text_embeds", &values(&output.text_embeds));
         golden.close("image_embeds", &values(&output.image_embeds));
+    }
+}
+
+/// The same intermediates, as the outputs of both towers that the joint model gives.
+#[test]
+fn states_of_the_joint_model_equal_the_reference() {
+    for (name, device, dtype) in cases() {
+        let golden = Golden::load(name, &device, dtype);
+        let ((ids, shape), (mask, _)) = (golden.arrays.i64("input_ids"), golden.arrays.i64("attention_mask"));
+        let tokens = Tokens::Ids(&ids, [shape[0], shape[1]]);
+        let texts = TextInputs { attention_mask: Some(Mask::Keys(&mask)), ..TextInputs::new(tokens) };
+        let of_texts = TextOptions { output_hidden_states: true, output_attentions: true, use_cache: false };
+        let of_images = VisionOptions { output_hidden_states: true, output_attentions: true, ..Default::default() };
+        let output = golden.model.run(texts, &golden.images, of_texts, of_images);
+        if name == "resnet" {
+            assert!(matches!(output, Err(Error::ResNet { .. })));
+            continue;
+        }
+        let FullOutput { joint, text_model_output: text, vision_model_output: vision } = output.unwrap();
+        golden.close("logits_per_image", &values(&joint.logits_per_image));
+        golden.close("vision.pooled", &values(&vision.pooler_output));
+        for (side, first, states, attentions) in [
+            ("text", "text.embeddings", text.hidden_states, text.attentions),
+            ("vision", "vision.pre_layernorm", vision.hidden_states, vision.attentions),
+        ] {
+            assert_eq!(states.len(), attentions.len() + 1, "{side} of {name}");
+            golden.close(first, &values(&states[0]));
+            for (i, attention) in attentions.iter().enumerate() {
+                golden.close(&format!("{side}.layer.{i}.attention.probabilities"), &values(attention));
+                golden.close(&format!("{side}.layer.{i}.output"), &values(&states[i + 1]));
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod preprocess;
 mod similarity;
 mod tokenize;
 
+pub(crate) use self::bench::stage_names;
 use crate::Outcome;
 use crate::args::Command;
 use crate::error::CliError;

@@ -145,7 +145,7 @@ pub(crate) fn stored(dtype: DType, device: &Device) -> (DType, Packing) {
     }
 }
 
-fn is_flex(device: &Device) -> bool {
+pub(crate) fn is_flex(device: &Device) -> bool {
     cpus().iter().any(|(name, cpu)| *name == "flex" && cpu == device)
 }
 

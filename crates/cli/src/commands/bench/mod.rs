@@ -11,6 +11,7 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use self::report::{Report, Row};
+pub(crate) use self::stages::stage_names;
 use crate::args::BenchArgs;
 use crate::error::CliError;
 use crate::{Outcome, messages, signals};
@@ -22,7 +23,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<Outcome, CliError> {
     let mut report = if args.alone.is_some() {
         Report::new(true, 0) // the process that started this one has the bar
     } else {
-        Report::new(args.json, devices.len() * (1 + batches.len() * stages::STAGES.len()))
+        Report::new(args.json, devices.len() * (1 + batches.len() * stages::count(args)))
     };
     let outcome = match devices.as_slice() {
         [device] => stages::run(args, device, &batches, &mut report),

@@ -14,7 +14,7 @@ use crate::loading::{open, open_options};
 use crate::signals;
 
 /// What is measured for each size of batch, in this order.
-pub(super) const STAGES: [(&str, Stage); 6] = [
+const STAGES: [(&str, Stage); 6] = [
     ("decode", Bench::decode),
     ("resize", Bench::resize),
     ("image", Bench::image),
@@ -33,6 +33,20 @@ const ALIKE: f64 = 0.2;
 const WARM_UP: usize = 3;
 /// The least that are timed, unless one alone takes all the time there is.
 const RUNS: usize = 3;
+
+/// The names of the stages.
+pub(crate) fn stage_names() -> impl Iterator<Item = &'static str> {
+    STAGES.into_iter().map(|(name, _)| name)
+}
+
+/// How many stages are asked for.
+pub(super) fn count(args: &BenchArgs) -> usize {
+    wanted(args).count()
+}
+
+fn wanted(args: &BenchArgs) -> impl Iterator<Item = (&'static str, Stage)> {
+    STAGES.into_iter().filter(|(name, _)| args.stage.is_empty() || args.stage.iter().any(|stage| stage == name))
+}
 
 /// Measures one device.
 pub(super) fn run(args: &BenchArgs, name: &str, batches: &[u32], report: &mut Report) -> Result<Outcome, CliError> {
@@ -56,7 +70,7 @@ pub(super) fn run(args: &BenchArgs, name: &str, batches: &[u32], report: &mut Re
     report.row(&Row::new((LOAD, name, dtype, 1), vec![seconds], peak))?;
     let bench = Bench { clip, limits, jpeg, length, seconds: args.seconds };
     for &batch in batches {
-        for (stage, time) in STAGES {
+        for (stage, time) in wanted(args) {
             let Some(seconds) = time(&bench, batch as usize)? else { return Ok(Outcome::Interrupted) };
             peak = peak.max(peak_bytes());
             report.row(&Row::new((stage, name, dtype, batch), seconds, peak))?;
