@@ -2,7 +2,6 @@
 //! real size beside those of the CPU, and the speed of the towers beside PyTorch's; written to docs/gpu.md.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{Read, Seek};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,7 +12,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::oracle::Oracle;
-use crate::{Failure, libtorch, root};
+use crate::{Failure, libtorch, page, root};
 
 /// Tokens of a text.
 const LENGTH: &str = "52";
@@ -33,6 +32,9 @@ pub(crate) struct Gpu {
     /// Models to compare and to time: directories or published names
     #[arg(long, value_delimiter = ',', required = true)]
     models: Vec<String>,
+    /// What to call the machine in the page
+    #[arg(long)]
+    name: String,
     /// Number formats
     #[arg(long, value_delimiter = ',', default_values = ["f32", "f16", "bf16"])]
     dtype: Vec<String>,
@@ -60,41 +62,39 @@ pub(crate) struct Gpu {
 
 impl Gpu {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let mut page = String::from("# On GPUs\n\nWritten by `cargo xtask gpu`.\n\n");
+        let mut section = format!("### {}\n\n", self.name);
         let mut failed = Vec::new();
         if !self.no_suites {
-            page += "## Suites\n\nThose of `tests`, with the bounds that stand there.\n\n| device | suites |\n| --- | --- |\n";
+            section += "#### Suites\n\n| device | suites of `tests` |\n| --- | --- |\n";
             for device in &self.devices {
                 let verdict = self.suites(device)?;
-                writeln!(page, "| {device} | {verdict} |")?;
+                writeln!(section, "| {device} | {verdict} |")?;
                 if verdict != "pass" {
                     failed.push(format!("the suites on {device}"));
                 }
             }
-            page.push('\n');
+            section.push('\n');
         }
         if self.pairs > 0 {
-            page += "## Features at real size\n\nBeside those of `flex` in f32 (`cargo xtask numerics`).\n\n";
             for model in &self.models {
-                page += &self.numerics(model)?;
+                section += &self.numerics(model)?;
             }
         }
-        page += "\n## Speed\n\nPer second, from the median of each tower alone; texts of ";
-        writeln!(page, "{LENGTH} tokens. Memory is that of the process, without the GPU's.\n")?;
-        page += "| model | device | dtype | batch | images | texts | peak memory, MiB |\n| --- | --- | --- | --- | --- | --- | --- |\n";
+        section += "#### Images and texts per second\n\n";
+        section += "| model | device | dtype | batch | images | texts | peak memory, MiB |\n| --- | --- | --- | --- | --- | --- | --- |\n";
         for model in &self.models {
             for dtype in &self.dtype {
                 for device in &self.devices {
-                    page += &self.speed(model, device, dtype, self.bench(model, device, dtype))?;
+                    section += &self.speed(model, device, dtype, self.bench(model, device, dtype))?;
                 }
                 if let Some(device) = &self.torch {
-                    page +=
+                    section +=
                         &self.speed(model, &format!("PyTorch, {device}"), dtype, self.peer(model, device, dtype))?;
                 }
             }
         }
-        print!("{page}");
-        fs::write(root().join("docs/gpu.md"), page)?;
+        print!("{section}");
+        page::replace(&root().join("docs/gpu.md"), "gpu", &self.name, &section)?;
         if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
     }
 
@@ -116,8 +116,8 @@ impl Gpu {
         command.args(["numerics", model, "--dry-run"]);
         command.args(["--device", &devices, "--dtype", &dtypes, "--pairs", &pairs]);
         Ok(match self.output(command)? {
-            (_, table) if !table.is_empty() => table + "\n",
-            _ => format!("### {}\n\nDid not run.\n\n", last(model)),
+            (_, table) if !table.is_empty() => format!("#{table}\n"), // one level below the machine
+            _ => format!("#### {}\n\nDid not run.\n\n", last(model)),
         })
     }
 

@@ -77,7 +77,7 @@ fn serve(name: &str, model: &str, folder: &str) -> Result<(), Box<dyn Error>> {
         None => (device(name)?, DType::F32),
     };
     // The text tower gets all texts in one batch, as it does elsewhere.
-    let budget = Budget { tokens: usize::MAX, ..Budget::default() };
+    let budget = Some(Budget { tokens: usize::MAX, ..Budget::of(&device) });
     let options = LoadOptions { dtype: Some(dtype), budget, ..LoadOptions::default() };
     let start = Instant::now();
     let clip = ChineseClip::from_pretrained_with(model, &device, &options)?;

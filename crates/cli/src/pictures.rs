@@ -31,8 +31,8 @@ pub(crate) fn for_each_batch(
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
         scope.spawn(move || {
-            for (number, chunk) in paths.chunks(size.max(1)).enumerate() {
-                let start = number * size.max(1);
+            for (number, chunk) in paths.chunks(size).enumerate() {
+                let start = number * size;
                 let pixels = chunk.par_iter().map(|path| prepare(path, processor, limits)).collect();
                 if sender.send(Batch { indices: start..start + chunk.len(), pixels }).is_err() {
                     return; // the sink has enough
@@ -55,11 +55,6 @@ fn prepare(path: &Path, processor: &ImageProcessor, limits: &Limits) -> Result<P
         .map_err(|error| CliError::Picture { path: path.into(), source: error })
 }
 
-/// Pictures of a batch: as many as the library takes at once.
-pub(crate) fn batch_size([height, width]: [usize; 2]) -> usize {
-    (Budget::default().pixels / (height * width).max(1)).max(1)
-}
-
 /// What a picture becomes: one row of numbers.
 pub(crate) enum Wanted<'a> {
     /// Its feature in the shared space.
@@ -73,6 +68,13 @@ impl Wanted<'_> {
         match self {
             Self::Embeddings(clip) => clip.image_processor(),
             Self::Patches(patches) => patches.processor(),
+        }
+    }
+
+    fn budget(&self) -> Budget {
+        match self {
+            Self::Embeddings(clip) => clip.budget(),
+            Self::Patches(patches) => patches.budget(),
         }
     }
 
@@ -114,7 +116,8 @@ pub(crate) fn for_each_features(
     mut sink: impl FnMut(Features) -> Result<bool, CliError>,
 ) -> Result<(), CliError> {
     let [height, width] = wanted.size();
-    for_each_batch(paths, wanted.processor(), limits, batch_size([height, width]), |batch| {
+    let size = wanted.budget().pictures([height, width]);
+    for_each_batch(paths, wanted.processor(), limits, size, |batch| {
         let (mut indices, mut data, end) = (Vec::new(), Vec::new(), batch.indices.end);
         for (index, pixels) in batch.indices.zip(batch.pixels) {
             match pixels.and_then(|pixels| fits(pixels, [height, width], &paths[index])) {

@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use burn::tensor::Device;
+
+use crate::device::is_cpu;
+
 /// How much one pass through a tower takes at once. Larger batches pay on GPUs; on a CPU they only cost memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -11,9 +15,24 @@ pub struct Budget {
     pub pixels: usize,
 }
 
+/// That of a CPU.
 impl Default for Budget {
     fn default() -> Self {
         Self { tokens: 1024, pixels: 8 * 224 * 224 }
+    }
+}
+
+impl Budget {
+    /// What suits a device: 8 pictures of 224 by 224 on a CPU, 64 on a GPU, and texts alike.
+    pub fn of(device: &Device) -> Self {
+        let Self { tokens, pixels } = Self::default();
+        let times = if is_cpu(device) { 1 } else { 8 };
+        Self { tokens: times * tokens, pixels: times * pixels }
+    }
+
+    /// How many pictures of this height and width are a batch.
+    pub fn pictures(&self, [height, width]: [usize; 2]) -> usize {
+        (self.pixels / (height * width).max(1)).max(1)
     }
 }
 
@@ -33,9 +52,8 @@ pub(crate) fn text_batches(lengths: &[usize], tokens: usize) -> Vec<Vec<usize>> 
     batches
 }
 
-/// Cuts `images` pictures of `pixels_each` into runs of at most `pixels`, but at least one picture.
-pub(crate) fn image_batches(images: usize, pixels_each: usize, pixels: usize) -> impl Iterator<Item = Range<usize>> {
-    let size = (pixels / pixels_each.max(1)).max(1);
+/// Cuts `images` pictures into batches of at most `size`.
+pub(crate) fn image_batches(images: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..images).step_by(size).map(move |start| start..(start + size).min(images))
 }
 
@@ -51,7 +69,8 @@ mod tests {
 
     #[test]
     fn images_fill_the_budget() {
-        assert_eq!(image_batches(5, 10, 25).collect::<Vec<_>>(), [0..2, 2..4, 4..5]);
-        assert_eq!(image_batches(2, 100, 25).collect::<Vec<_>>(), [0..1, 1..2]);
+        let budget = Budget { tokens: 0, pixels: 25 };
+        assert_eq!(image_batches(5, budget.pictures([5, 2])).collect::<Vec<_>>(), [0..2, 2..4, 4..5]);
+        assert_eq!(image_batches(2, budget.pictures([10, 10])).collect::<Vec<_>>(), [0..1, 1..2]);
     }
 }

@@ -11,7 +11,7 @@ use crate::batching::image_batches;
 use crate::device::guarded;
 use crate::image::PreparedImageTower;
 use crate::pipeline::host;
-use crate::{ChineseClip, Error};
+use crate::{Budget, ChineseClip, Error};
 
 /// Which patch features are wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl ChineseClip {
         let [height, width] = patches.image_size;
         let [rows, columns] = patches.grid();
         let mut values = Vec::new();
-        for range in image_batches(pictures.len(), height * width, self.budget.pixels) {
+        for range in image_batches(pictures.len(), self.budget().pictures([height, width])) {
             values.extend(patches.of_pixels(patches.processor.process(&pictures[range])?)?.values);
         }
         Ok(PatchFeatures { values, shape: [pictures.len(), rows, columns, patches.width()] })
@@ -89,6 +89,11 @@ impl ChineseClip {
 }
 
 impl Patches<'_> {
+    /// Size of batches.
+    pub fn budget(&self) -> Budget {
+        self.clip.budget()
+    }
+
     /// The hidden state.
     pub fn layer(&self) -> usize {
         self.layer

@@ -36,8 +36,8 @@ pub struct LoadOptions {
     pub overlong: Overlong,
     /// Large JPEGs are read at less than their size; see [`ImageProcessor::with_fast_jpeg`]. It has its own fingerprint.
     pub fast_jpeg: bool,
-    /// Size of batches.
-    pub budget: Budget,
+    /// Size of batches; `None` is what suits the device: [`Budget::of`].
+    pub budget: Option<Budget>,
     /// Where checkpoints come from.
     pub open: OpenOptions,
 }
@@ -55,7 +55,7 @@ pub struct ChineseClip {
     scale: f64,
     device: Device,
     dtype: DType,
-    pub(crate) budget: Budget,
+    budget: Budget,
     cache: Option<TextCache>,
 }
 
@@ -93,7 +93,7 @@ impl ChineseClip {
         };
         let images = ImageProcessor::new(checkpoint.preprocessor.clone(), options.dialect);
         let images = images.with_alpha(options.alpha).with_limits(limits.clone()).with_fast_jpeg(options.fast_jpeg);
-        let (device, budget) = (device.clone(), options.budget);
+        let (device, budget) = (device.clone(), options.budget.unwrap_or_else(|| Budget::of(device)));
         Ok(Self { checkpoint, tokenizer, images, encode, model, scale, device, dtype, budget, cache: None })
     }
 
@@ -131,6 +131,11 @@ impl ChineseClip {
     /// The model's configuration.
     pub fn config(&self) -> &ChineseClipConfig {
         &self.checkpoint.config
+    }
+
+    /// Size of batches.
+    pub fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// The tokenizer.
@@ -214,7 +219,7 @@ impl ChineseClip {
     /// Features of pictures as `get_image_features` gives them: not normalised.
     pub fn image_features(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
         let size = self.config().vision_config.image_size;
-        let batches = image_batches(pictures.len(), size * size, self.budget.pixels);
+        let batches = image_batches(pictures.len(), self.budget.pictures([size; 2]));
         let parts = batches.map(|range| self.pixel_features(self.images.process(&pictures[range])?));
         Ok(Embeddings::concat(parts.collect::<Result<_, Error>>()?, self.config().projection_dim))
     }

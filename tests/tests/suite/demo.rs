@@ -121,7 +121,7 @@ fn batches_change_nothing_but_the_speed() {
     let (texts, pictures) = (texts(), pictures());
     let whole = clip(&device);
     for (tokens, pixels) in [(1, 1), (30, 2 * 64 * 64), (1 << 20, 1 << 30)] {
-        let options = LoadOptions { budget: Budget { tokens, pixels }, ..options() };
+        let options = LoadOptions { budget: Some(Budget { tokens, pixels }), ..options() };
         let split = ChineseClip::from_pretrained_with(DEMO, &device, &options).unwrap();
         let same = |name: &str, a: &chinese_clip::Embeddings, b: &chinese_clip::Embeddings| {
             assert_close(name, a.values(), b.values(), &[a.len(), a.width()], FEATURES);

@@ -2,7 +2,7 @@
 
 use std::io::{Seek, SeekFrom, Write};
 
-use chinese_clip::ImageProcessor;
+use chinese_clip::{Budget, ImageProcessor};
 
 use super::{IMAGES_HINT, require};
 use crate::args::PreprocessArgs;
@@ -20,7 +20,7 @@ pub(super) fn run(args: &PreprocessArgs) -> Result<Outcome, CliError> {
     }
     let options = open_options(&args.source.hub);
     let checkpoint = open(&args.source, &options)?;
-    let batch = pictures::batch_size([checkpoint.config.vision_config.image_size; 2]);
+    let batch = Budget::default().pictures([checkpoint.config.vision_config.image_size; 2]);
     let processor = ImageProcessor::new(checkpoint.preprocessor, args.dialect.dialect.into())
         .with_limits(options.limits.clone())
         .with_fast_jpeg(args.jpeg.fast_jpeg);

@@ -165,7 +165,7 @@ pub(crate) fn label(device: &Device) -> String {
     found.unwrap_or_else(|| format!("{device:?}"))
 }
 
-fn is_cpu(device: &Device) -> bool {
+pub(crate) fn is_cpu(device: &Device) -> bool {
     #[cfg(feature = "wgpu")]
     if wgpu::is_software(device) {
         return true;
