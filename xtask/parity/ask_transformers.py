@@ -46,6 +46,8 @@ def main(request, out):
         if info[what]:
             raise SystemExit(f"{request['checkpoint']}: {what} {info[what]}")
     model = model.float().eval()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # sums follow from where a file's weights begin in memory
     given = inputs(request)
     answer.write(model, given, features, request.get("halves", []), out)
 

@@ -114,7 +114,7 @@ impl Kernel for Task<'_> {
             let valid = R.min(q - from);
             let rows = std::array::from_fn(|i| inputs.queries.head(sequence, from + i.min(valid - 1), &columns));
             for (panel, block) in keys.chunks_exact(e * PANEL).enumerate() {
-                let sums = tile::<S, R, V>(simd, rows, block);
+                let sums = tile::<S, R, V>(simd, rows, block, 0);
                 for (sums, row) in sums.iter().zip(scores.chunks_exact_mut(padded)) {
                     S::as_mut_simd_f32s(&mut row[panel * PANEL..][..PANEL]).0.copy_from_slice(sums);
                 }
@@ -127,7 +127,7 @@ impl Kernel for Task<'_> {
             let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);
             for (panel, block) in values.chunks_exact(l * PANEL).enumerate() {
                 let part = panel * PANEL..e.min((panel + 1) * PANEL);
-                let context = tile::<S, R, V>(simd, weights, block);
+                let context = tile::<S, R, V>(simd, weights, block, 0);
                 for (i, context) in context.iter().enumerate().take(valid) {
                     let mut line = [0.0; PANEL];
                     let inverse = simd.splat_f32s(sums[i].recip());

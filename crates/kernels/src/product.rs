@@ -172,7 +172,10 @@ impl Task<'_> {
     ) -> usize {
         let Block { inputs, epilogue, rows, .. } = &self.block;
         let left = &self.left.numbers[(row - rows.start) * DEPTH..][..R * DEPTH];
-        let sums = tile::<S, R, V>(simd, std::array::from_fn(|i| &left[i * DEPTH..][..depth.len()]), weights);
+        let rows_of = std::array::from_fn(|i| &left[i * DEPTH..][..depth.len()]);
+        // The first tile of a panel fetches the next panel, which comes from far away.
+        let next = if row == rows.start { inputs * PANEL } else { 0 };
+        let sums = tile::<S, R, V>(simd, rows_of, weights, next);
         let (outputs, at) = (epilogue.bias.len(), panel * PANEL);
         for (i, sums) in sums.into_iter().enumerate() {
             let start = (row + i) * outputs + at;
@@ -210,18 +213,24 @@ pub(crate) fn finish<S: Simd>(
     }
 }
 
-/// The product of `R` rows and one panel, `[K, 16]`, in registers.
+/// The product of `R` rows and one panel, `[K, 16]`, in registers. What lies `next` numbers behind each of the panel's is fetched
+/// into the second cache.
 #[inline(always)]
 pub(crate) fn tile<S: Simd, const R: usize, const V: usize>(
     simd: S,
     rows: [&[f32]; R],
     panel: &[f32],
+    next: usize,
 ) -> [[S::f32s; V]; R] {
+    let ahead = panel.as_ptr().wrapping_add(next);
     let (panel, _) = S::as_simd_f32s(panel);
     let depth = panel.len() / V;
     assert!(rows.iter().all(|row| row.len() >= depth));
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     for (p, columns) in panel.chunks_exact(V).enumerate() {
+        if next > 0 {
+            prefetch(ahead.wrapping_add(p * PANEL));
+        }
         let columns: [S::f32s; V] = std::array::from_fn(|j| columns[j]);
         for (sums, row) in sums.iter_mut().zip(&rows) {
             // SAFETY: p < depth, and every row has `depth` numbers.
@@ -232,4 +241,17 @@ pub(crate) fn tile<S: Simd, const R: usize, const V: usize>(
         }
     }
     sums
+}
+
+/// Asks for the line of memory at an address, which need not be valid.
+#[inline(always)]
+fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch changes nothing but caches, and does not fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
