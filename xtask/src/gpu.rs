@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Seek};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -117,7 +117,7 @@ impl Gpu {
         command.args(["--device", &devices, "--dtype", &dtypes, "--pairs", &pairs]);
         Ok(match self.output(command)? {
             (_, table) if !table.is_empty() => format!("#{table}\n"), // one level below the machine
-            _ => format!("#### {}\n\nDid not run.\n\n", last(model)),
+            _ => format!("#### {}\n\nDid not run.\n\n", page::heading(None, Path::new(model))),
         })
     }
 
@@ -140,7 +140,7 @@ impl Gpu {
     fn speed(&self, model: &str, device: &str, dtype: &str, command: Command) -> Result<String, Failure> {
         let (success, printed) = self.output(command)?;
         let rows: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let model = last(model);
+        let model = page::heading(None, Path::new(model));
         let mut table = String::new();
         for image in rows.iter().filter(|row| row["stage"] == "image") {
             let batch = &image["batch"];
@@ -191,11 +191,6 @@ impl Gpu {
         printed.read_to_string(&mut text)?;
         Ok((success, text))
     }
-}
-
-/// The last component of a path or a name.
-fn last(model: &str) -> &str {
-    model.trim_end_matches('/').rsplit('/').next().unwrap_or(model)
 }
 
 fn per_second(row: &Value) -> String {

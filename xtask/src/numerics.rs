@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use chinese_clip::preprocess::Pixels;
 use chinese_clip::{ChineseClip, DType, Embeddings, LoadOptions, device};
@@ -47,10 +47,7 @@ struct Features {
 impl Numerics {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let wide = self.features("flex", DType::F32)?;
-        let name = self.name.clone().unwrap_or_else(|| {
-            let path = PathBuf::from(&self.checkpoint);
-            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-        });
+        let name = page::heading(self.name.as_ref(), Path::new(&self.checkpoint));
         let mut table = format!(
             "### {name}\n\n{} seeded pictures and as many texts, against f32 on flex.\n\n\
              | device | dtype | of | least cosine | mean cosine | largest difference, of the largest component | best {TOP} of the other side that f32 has, too |\n\

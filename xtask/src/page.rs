@@ -27,6 +27,12 @@ pub(crate) fn replace(page: &Path, task: &str, name: &str, section: &str) -> Res
     Ok(())
 }
 
+/// What to call a checkpoint in a page: the name that was given, or its last component.
+pub(crate) fn heading(name: Option<&String>, checkpoint: &Path) -> String {
+    let last = || checkpoint.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.cloned().unwrap_or_else(last)
+}
+
 fn marker(task: &str, which: &str) -> String {
     format!("<!-- measured by cargo xtask {task}: {which} -->")
 }

@@ -1,9 +1,9 @@
 //! The joint model with all that the reference's takes and gives: `ChineseCLIPModel.forward` of transformers 4.51.3 with
 //! positions, masks of heads, hidden states and attentions.
 //!
-//! Shapes: T texts, I images, L tokens, P patches and the class token, H heads, D and W widths of the towers.
+//! Shapes: T texts, I images, E width of the shared space.
 
-use chinese_clip_nn::{PixelBatch, Rows};
+use chinese_clip_nn::PixelBatch;
 use chinese_clip_text_bert::{TextInputs, TextOptions, TextOutput};
 use chinese_clip_vision_vit::VisionStates;
 
@@ -42,8 +42,7 @@ impl ChineseClipModel {
         let config = self.config();
         let vision_model_output = states(vision_model, &config.vision_config, pixel_values, vision_options)?;
         let text_model_output = self.text_model().run(texts, &config.text_config, text_options, None)?;
-        let class = Rows::Class.of(text_model_output.last_hidden_state.clone()).squeeze_dim(1); // [T, D]
-        let text = self.text_projection.forward(class); // [T, E]
+        let text = self.projected_text(text_model_output.last_hidden_state.clone()); // [T, E]
         let image = projected(self.visual_projection.as_ref(), vision_model_output.pooler_output.clone()); // [I, E]
         let joint = ModelOutput::new(&text, &image, self.logit_scale());
         Ok(FullOutput { joint, text_model_output, vision_model_output })

@@ -28,7 +28,7 @@ use crate::{Error, ImageTower, load, open, save};
 pub struct ChineseClipModel {
     text_model: TextModel,
     pub(crate) vision_model: ImageTower,
-    pub(crate) text_projection: Linear,
+    text_projection: Linear,
     pub(crate) visual_projection: Option<Linear>,
     logit_scale: Param<Tensor<1>>,
     #[module(skip)]
@@ -85,8 +85,7 @@ impl ChineseClipModel {
     /// The result: `[T, E]`.
     pub fn get_text_features(&self, batch: &TokenBatch, recorder: &mut Recorder) -> Tensor<2> {
         let hidden = self.text_model.forward(batch, recorder); // [T, L, D]
-        let class = Rows::Class.of(hidden).squeeze_dim(1); // [T, D]
-        recorder.record("text.features", self.text_projection.forward(class)) // [T, E]
+        recorder.record("text.features", self.projected_text(hidden)) // [T, E]
     }
 
     /// Image features, not normalised.
@@ -103,6 +102,12 @@ impl ChineseClipModel {
         let text = self.get_text_features(texts, recorder);
         let image = self.get_image_features(images, recorder);
         ModelOutput::new(&text, &image, self.logit_scale.val())
+    }
+
+    /// Text features of the last hidden state, `[T, L, D]`.
+    pub(crate) fn projected_text(&self, hidden: Tensor<3>) -> Tensor<2> {
+        let class = Rows::Class.of(hidden).squeeze_dim(1); // [T, D]
+        self.text_projection.forward(class) // [T, E]
     }
 
     /// The configuration.

@@ -76,9 +76,7 @@ impl Parity {
         }
         rows.extend(self.written(reference, &open(&checkpoint)?, files, &answer)?);
 
-        let name = self.name.clone().unwrap_or_else(|| {
-            self.checkpoint.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-        });
+        let name = page::heading(self.name.as_ref(), &self.checkpoint);
         let head = format!(
             "### {name}\n\n{} pictures, {} texts, {}, f32, device {}.\n\n",
             images.len(),

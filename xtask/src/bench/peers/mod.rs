@@ -53,8 +53,7 @@ pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
 
     measure(bench, &mut peers, largest);
 
-    let name = bench.name.clone().or_else(|| Some(model.file_name()?.to_string_lossy().into_owned()));
-    let name = name.unwrap_or_default();
+    let name = sections::heading(bench.name.as_ref(), &model);
     let reference = reference(&peers).map_or("nothing", |at| &peers[at].label);
     let section =
         report::section(&name, &peers, &bench.batches, &work, reference, &machine::conditions(&bench.command()));

@@ -23,7 +23,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<Outcome, CliError> {
     let mut report = if args.alone.is_some() {
         Report::new(true, 0) // the process that started this one has the bar
     } else {
-        Report::new(args.json, devices.len() * (1 + batches.len() * stages::count(args)))
+        Report::new(args.json, devices.len() * (1 + batches.len() * stages::wanted(args).count()))
     };
     let outcome = match devices.as_slice() {
         [device] => stages::run(args, device, &batches, &mut report),

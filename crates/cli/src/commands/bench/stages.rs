@@ -39,12 +39,8 @@ pub(crate) fn stage_names() -> impl Iterator<Item = &'static str> {
     STAGES.into_iter().map(|(name, _)| name)
 }
 
-/// How many stages are asked for.
-pub(super) fn count(args: &BenchArgs) -> usize {
-    wanted(args).count()
-}
-
-fn wanted(args: &BenchArgs) -> impl Iterator<Item = (&'static str, Stage)> {
+/// The stages that are asked for.
+pub(super) fn wanted(args: &BenchArgs) -> impl Iterator<Item = (&'static str, Stage)> {
     STAGES.into_iter().filter(|(name, _)| args.stage.is_empty() || args.stage.iter().any(|stage| stage == name))
 }
 
