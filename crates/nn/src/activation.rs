@@ -23,7 +23,7 @@ pub fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<
         Activation::Laplace => ((x - LAPLACE_MEAN) / (0.282_095 * SQRT_2)).erf().add_scalar(1.0) * 0.5,
         Activation::LeakyRelu => burn_activation::leaky_relu(x, 0.01),
         Activation::Linear => x,
-        Activation::Mish => burn_activation::mish(x),
+        Activation::Mish => mish(x),
         Activation::QuickGelu => quick_gelu(x),
         Activation::Relu => burn_activation::relu(x),
         Activation::Relu2 => burn_activation::relu(x).powi_scalar(2),
@@ -37,6 +37,17 @@ pub fn activate<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<
 fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let gate = burn_activation::sigmoid(x.clone() * 1.702);
     x * gate
+}
+
+/// `x * tanh(ln(1 + exp(x)))` without the logarithm, which GPUs round coarsely near 1, and without overflow.
+fn mish<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let e = x.clone().abs().neg().exp();
+    let square = e.clone().square();
+    let above = e.clone() * 2.0 + 1.0; // of x >= 0: (1 + 2 e) / (1 + 2 e + 2 e^2)
+    let below = square.clone() + e * 2.0; // of x < 0: (e^2 + 2 e) / (e^2 + 2 e + 2)
+    let negative = x.clone().lower_scalar(0.0);
+    let ratio = (above.clone() / (above + square * 2.0)).mask_where(negative, below.clone() / (below + 2.0));
+    x * ratio
 }
 
 /// The four tanh approximations of the reference differ in rounding alone.
