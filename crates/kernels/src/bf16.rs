@@ -14,7 +14,8 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
 use crate::isa::Kernel;
-use crate::short::{Dot, Product, ROWS, Scale, Sums, Tile, check_columns, check_weight};
+use crate::output::fill;
+use crate::short::{Dot, Kept, Product, ROWS, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 
 /// Weights in bf16, in panels of [`PANEL`] outputs.
@@ -74,15 +75,45 @@ impl Bf16Weights {
     /// If a length does not fit the others.
     pub fn affine(&self, isa: Isa, x: &[f32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<f32> {
         check_columns(x, self.inputs, &columns, &epilogue);
+        self.product(isa, &pairs(isa, x, self.inputs), columns, epilogue)
+    }
+
+    /// This layer and the `next` one, whose inputs are rounded as they are written.
+    ///
+    /// # Shapes
+    /// `x`: `[M, K]`; the result: `[M, N]` of the next.
+    ///
+    /// # Panics
+    /// If a length does not fit the others.
+    pub fn then(&self, isa: Isa, x: &[f32], epilogue: Epilogue<'_>, next: (&Self, Epilogue<'_>)) -> Vec<f32> {
+        let ([_, inner], [inputs, outputs]) = (self.dims(), next.0.dims());
+        assert_eq!(inner, inputs, "a layer that takes other inputs");
+        check_columns(x, self.inputs, &(0..inner), &epilogue);
+        check_columns(&[], inner, &(0..outputs), &next.1);
+        let inside: Vec<u32> = self.product(isa, &pairs(isa, x, self.inputs), 0..inner, epilogue);
+        next.0.product(isa, &inside, 0..outputs, next.1)
+    }
+
+    /// `left`: `[M, G]`.
+    fn product<R: Kept>(&self, isa: Isa, left: &[u32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<R> {
         let groups = self.inputs.div_ceil(2);
         let panels = &self.panels[columns.start * groups..columns.end * groups];
-        let left = pairs(isa, x, self.inputs);
-        let product = Product { dot: Widen, scale: Unscaled, left: &left, groups, panels, epilogue };
+        let product = Product { dot: Widen, scale: Unscaled, left, groups, panels, epilogue };
         #[cfg(target_arch = "x86_64")]
         if let Some(dot) = avx512::Bf16::of(isa) {
             return product.by(dot).run(isa);
         }
         product.run(isa)
+    }
+}
+
+/// Two results in bf16.
+impl Kept for u32 {
+    const RESULTS: usize = 2;
+
+    #[inline(always)]
+    fn keep(line: &[f32; PANEL], to: &mut [u32]) {
+        round(line, to);
     }
 }
 
@@ -101,14 +132,31 @@ fn widened(pair: u32) -> [f32; 2] {
     both.map(|bits| f32::from_bits(bits & 0xffff_0000))
 }
 
+/// Numbers in pairs; the last of an odd count has 0 above.
+#[inline(always)]
+fn round(from: &[f32], to: &mut [u32]) {
+    if let Some(last) = to.last_mut() {
+        *last = 0;
+    }
+    for (to, from) in cast_slice_mut::<u32, u16>(to).iter_mut().zip(from) {
+        *to = rounded(*from);
+    }
+}
+
 /// `[M, K]` to `[M, G]`.
 fn pairs(isa: Isa, x: &[f32], inputs: usize) -> Vec<u32> {
     const ROWS_AT_A_TIME: usize = 16;
     let groups = inputs.div_ceil(2);
-    let mut left = vec![0; x.len() / inputs * groups];
-    let rows = left.par_chunks_mut(ROWS_AT_A_TIME * groups).zip(x.par_chunks(ROWS_AT_A_TIME * inputs));
-    rows.for_each(|(to, from)| isa.run(Round { to, from, inputs }));
-    left
+    // SAFETY: the tasks are all rows, and each writes its own.
+    unsafe {
+        fill(x.len() / inputs * groups, |output| {
+            x.par_chunks(ROWS_AT_A_TIME * inputs).enumerate().for_each(|(chunk, from)| {
+                // SAFETY: chunks do not overlap.
+                let to = output.part(chunk * ROWS_AT_A_TIME * groups, from.len() / inputs * groups);
+                isa.run(Round { to, from, inputs });
+            });
+        })
+    }
 }
 
 struct Round<'a> {
@@ -123,11 +171,7 @@ impl Kernel for Round<'_> {
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(self, _: S) {
         let rows = self.to.chunks_exact_mut(self.inputs.div_ceil(2)).zip(self.from.chunks_exact(self.inputs));
-        for (to, from) in rows {
-            for (to, from) in cast_slice_mut::<u32, u16>(to).iter_mut().zip(from) {
-                *to = rounded(*from);
-            }
-        }
+        rows.for_each(|(to, from)| round(from, to));
     }
 }
 

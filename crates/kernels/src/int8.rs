@@ -14,6 +14,7 @@ use pulp::bytemuck::cast_slice_mut;
 use rayon::prelude::*;
 
 use crate::isa::Kernel;
+use crate::output::fill;
 use crate::short::{Dot, Product, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 #[cfg(target_arch = "x86_64")]
@@ -160,11 +161,18 @@ impl Quantised {
     fn of(isa: Isa, x: &[f32], inputs: usize) -> Self {
         const ROWS_AT_A_TIME: usize = 16;
         let (count, width) = (x.len() / inputs, inputs.div_ceil(4));
-        let (mut groups, mut rows) = (vec![0; count * width], vec![RowSteps::default(); count]);
-        let pieces = groups.par_chunks_mut(ROWS_AT_A_TIME * width).zip(rows.par_chunks_mut(ROWS_AT_A_TIME));
-        pieces.zip(x.par_chunks(ROWS_AT_A_TIME * inputs)).for_each(|((groups, rows), x)| {
-            isa.run(Quantise { groups, rows, x, inputs });
-        });
+        let mut rows = vec![RowSteps::default(); count];
+        // SAFETY: the tasks are all rows, and each writes its own.
+        let groups = unsafe {
+            fill(count * width, |output| {
+                let pieces = rows.par_chunks_mut(ROWS_AT_A_TIME).zip(x.par_chunks(ROWS_AT_A_TIME * inputs));
+                pieces.enumerate().for_each(|(chunk, (rows, x))| {
+                    // SAFETY: chunks do not overlap.
+                    let groups = output.part(chunk * ROWS_AT_A_TIME * width, rows.len() * width);
+                    isa.run(Quantise { groups, rows, x, inputs });
+                });
+            })
+        };
         Self { groups, rows }
     }
 }
@@ -187,6 +195,9 @@ impl Kernel for Quantise<'_> {
             let [least, most] = extremes(simd, x);
             let step = ((most - least) / 255.0).max(f32::MIN_POSITIVE); // NaN is dropped here, and found below
             let (inverse, zero) = (step.recip(), (-least / step).round_ties_even());
+            if let Some(last) = groups.last_mut() {
+                *last = 0; // beyond K
+            }
             for (to, x) in cast_slice_mut::<u32, u8>(groups).iter_mut().zip(x) {
                 let whole = (x * inverse + MAGIC).to_bits().cast_signed() - MAGIC.to_bits().cast_signed();
                 *to = (whole + zero as i32).clamp(0, 255) as u8;

@@ -32,3 +32,8 @@ pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
 pub use packing::pack_rows;
 pub use product::{Epilogue, PANEL, affine, pack};
+
+/// Runs work on a thread of rayon's pool, where kernels start without waking one first.
+pub fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}

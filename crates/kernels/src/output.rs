@@ -2,22 +2,22 @@
 
 /// Memory that tasks write, each its own parts.
 #[derive(Clone, Copy)]
-pub(crate) struct Output {
-    start: *mut f32,
+pub(crate) struct Output<T = f32> {
+    start: *mut T,
     len: usize,
 }
 
 // SAFETY: the pointer is only used through `part`, whose callers never share a part between threads.
-unsafe impl Send for Output {}
+unsafe impl<T: Send> Send for Output<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Output {}
+unsafe impl<T: Send> Sync for Output<T> {}
 
-impl Output {
+impl<T> Output<T> {
     /// # Safety
     /// No other reference to a number of this part exists, and numbers are read only after they were written.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)] // parts are disjoint
-    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start + len <= self.len);
         // SAFETY: the part lies inside the allocation that `fill` holds while this lives; it is not aliased by the contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
@@ -28,8 +28,8 @@ impl Output {
 ///
 /// # Safety
 /// `work` writes every number.
-pub(crate) unsafe fn fill(len: usize, work: impl FnOnce(Output)) -> Vec<f32> {
-    let mut numbers: Vec<f32> = Vec::with_capacity(len);
+pub(crate) unsafe fn fill<T>(len: usize, work: impl FnOnce(Output<T>)) -> Vec<T> {
+    let mut numbers: Vec<T> = Vec::with_capacity(len);
     work(Output { start: numbers.as_mut_ptr(), len });
     // SAFETY: `len` numbers are allocated, and written by the contract.
     unsafe { numbers.set_len(len) };

@@ -62,6 +62,23 @@ pub(crate) fn check_columns(x: &[f32], inputs: usize, columns: &Range<usize>, ep
     assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
 }
 
+/// What results are kept as.
+pub(crate) trait Kept: Copy + Send {
+    /// Results in one.
+    const RESULTS: usize;
+
+    fn keep(line: &[f32; PANEL], to: &mut [Self]);
+}
+
+impl Kept for f32 {
+    const RESULTS: usize = 1;
+
+    #[inline(always)]
+    fn keep(line: &[f32; PANEL], to: &mut [f32]) {
+        to.copy_from_slice(line);
+    }
+}
+
 /// What is multiplied.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a, D, C> {
@@ -84,7 +101,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
     }
 
     /// The result, `[M, N]`.
-    pub(crate) fn run(self, isa: Isa) -> Vec<f32> {
+    pub(crate) fn run<R: Kept>(self, isa: Isa) -> Vec<R> {
         let outputs = self.epilogue.bias.len();
         let rows = self.left.len() / self.groups;
         assert!(
@@ -94,7 +111,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
         let tasks = blocks(rows, outputs / PANEL, [ROWS, PANELS]);
         // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
         unsafe {
-            fill(rows * outputs, |output| {
+            fill(rows * outputs / R::RESULTS, |output| {
                 tasks
                     .into_par_iter()
                     .for_each(|(rows, columns)| isa.run(Task { product: self, rows, columns, output }));
@@ -103,14 +120,14 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
     }
 }
 
-struct Task<'a, D, C> {
+struct Task<'a, D, C, T> {
     product: Product<'a, D, C>,
     rows: Range<usize>,
     columns: Range<usize>,
-    output: Output,
+    output: Output<T>,
 }
 
-impl<D: Dot, C: Scale<D::Sum>> Kernel for Task<'_, D, C> {
+impl<D: Dot, C: Scale<D::Sum>, T: Kept> Kernel for Task<'_, D, C, T> {
     type Output = ();
 
     #[inline(always)]
@@ -130,12 +147,13 @@ impl<D: Dot, C: Scale<D::Sum>> Kernel for Task<'_, D, C> {
                     for (row, sums) in (row..).zip(&sums[..valid]) {
                         let numbers = scale.numbers(sums, row, panel);
                         let start = row * outputs + panel * PANEL;
-                        // SAFETY: tasks own disjoint rows and panels.
-                        let (to, _) = S::as_mut_simd_f32s(unsafe { output.part(start, PANEL) });
-                        let (numbers, _) = S::as_simd_f32s(&numbers);
-                        for (j, (to, sum)) in to.iter_mut().zip(numbers).enumerate() {
+                        let mut line = [0.0; PANEL];
+                        let (results, _) = S::as_mut_simd_f32s(&mut line);
+                        for (j, (to, sum)) in results.iter_mut().zip(S::as_simd_f32s(&numbers).0).enumerate() {
                             *to = finish(simd, *sum, j, panel * PANEL, start, &epilogue);
                         }
+                        // SAFETY: tasks own disjoint rows and panels.
+                        T::keep(&line, unsafe { output.part(start / T::RESULTS, PANEL / T::RESULTS) });
                     }
                 }
             }

@@ -97,6 +97,20 @@ fn bf16_products_are_within_their_bound() {
 }
 
 #[test]
+fn bf16_layers_in_a_chain_are_those_one_by_one() {
+    for (seed, [m, k, n]) in [[1, 7, 16], [9, 12, 64], [30, 65, 48]].into_iter().enumerate() {
+        let (case, next) = (Case::of(seed, [m, k, n]), Case::of(seed + 50, [m, n, 32]));
+        let (first, second) = (Bf16Weights::pack(&case.weight, k, n), Bf16Weights::pack(&next.weight, n, 32));
+        let inside = Epilogue { bias: &case.bias, activation: Activation::Gelu, residual: None };
+        for isa in Isa::available() {
+            let chained = first.then(isa, &case.x, inside, (&second, next.epilogue()));
+            let one_by_one = second.affine(isa, &first.affine(isa, &case.x, 0..n, inside), 0..32, next.epilogue());
+            assert_eq!(chained, one_by_one, "{} {m} x {k} x {n}", isa.name());
+        }
+    }
+}
+
+#[test]
 fn products_of_some_columns() {
     let case = Case::of(0, [9, 12, 64]);
     let (bf16, int8) = (Bf16Weights::pack(&case.weight, 12, 64), Int8Weights::pack(&case.weight, 12, 64));

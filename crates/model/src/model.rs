@@ -13,7 +13,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::{self as checkpoint, Checkpoint, Companions, OpenOptions, Weights};
 use chinese_clip_config::ChineseClipConfig;
-use chinese_clip_nn::{Packing, PixelBatch, PreparedAttention, Recorder, Rows, linear};
+use chinese_clip_nn::{Packing, PixelBatch, PreparedAttention, Recorder, Rows, linear, on_threads};
 use chinese_clip_text_bert::{self as text, PreparedTextModel, TextModel, TokenBatch};
 use chinese_clip_vision_resnet as resnet;
 use chinese_clip_vision_vit as vit;
@@ -246,7 +246,8 @@ impl PreparedModel {
     /// # Shapes
     /// The result: `[T, E]`.
     pub fn get_text_features(&self, batch: &TokenBatch) -> Tensor<2> {
-        self.text_projection.forward(self.text_model.forward(batch))
+        let features = || self.text_projection.forward(self.text_model.forward(batch));
+        on_threads(&self.logit_scale.val(), features)
     }
 
     /// Image features, not normalised.
@@ -254,7 +255,8 @@ impl PreparedModel {
     /// # Shapes
     /// The result: `[I, E]`.
     pub fn get_image_features(&self, batch: &PixelBatch) -> Tensor<2> {
-        projected(self.visual_projection.as_ref(), self.vision_model.forward(batch))
+        let features = || projected(self.visual_projection.as_ref(), self.vision_model.forward(batch));
+        on_threads(&self.logit_scale.val(), features)
     }
 
     /// Embeddings and logits of all pairs; their shapes stand at [`ModelOutput`].

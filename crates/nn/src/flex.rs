@@ -16,6 +16,11 @@ use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, 
 
 use crate::Packing;
 
+/// Runs work on a tensor like this one, on a thread of the kernels: each then starts without waking one first.
+pub fn on_threads<R: Send>(like: &Tensor<1>, work: impl FnOnce() -> R + Send) -> R {
+    if flex(like).is_some() { kernels::on_threads(work) } else { work() }
+}
+
 /// Weights in panels, `[N / 16 * K, 16]` of `[K, N]`; `None` too where 16 does not divide N.
 pub(crate) fn pack(weight: &Tensor<2>) -> Option<Tensor<2>> {
     let [inputs, outputs] = weight.dims();
@@ -113,6 +118,24 @@ impl Short {
             Self::Int8(weights) => weights.affine(Isa::current(), x, columns, epilogue),
         })
     }
+}
+
+/// A layer with its bias, an activation, the next layer with its bias, and a residual; `None` too where the kernels have nothing to gain.
+///
+/// # Shapes
+/// `x`: `[B, L, K]`; `residual` and the result: `[B, L, N]` of the next layer.
+pub(crate) fn chain(
+    x: &Tensor<3>,
+    (first, bias): (&Short, &Tensor<1>),
+    activation: Activation,
+    (next, next_bias): (&Short, &Tensor<1>),
+    residual: &Tensor<3>,
+) -> Option<Tensor<3>> {
+    let (Short::Bf16(first), Short::Bf16(next)) = (first, next) else { return None };
+    let (bias, activation) = (Contiguous::of(bias)?, kernels_name(activation)?);
+    let inside = Epilogue { bias: bias.numbers(), activation, residual: None };
+    let product = |x: &[f32], end: Epilogue<'_>| first.then(Isa::current(), x, inside, (next, end));
+    layer(x, next_bias, Activation::Linear, Some(residual), product)
 }
 
 /// `softmax(q * k' / sqrt(E) + bias) * v`, head by head.

@@ -34,6 +34,7 @@ mod sequences;
 pub use activation::activate;
 pub use attention::{Attention, Change, KeyValue, mask_bias};
 pub use error::VisionError;
+pub use fast::on_threads;
 pub use linear::{layer_norm, linear};
 pub use mlp::{Mlp, PreparedMlp};
 pub use names::rename;

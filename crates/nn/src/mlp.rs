@@ -69,7 +69,6 @@ impl PreparedMlp {
     /// # Shapes
     /// `x`, `residual` and the result: `[B, L, D]`.
     pub fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let x = self.fc1.forward_activated(x, self.activation); // [B, L, M]
-        self.fc2.forward_added(x, residual)
+        self.fc1.forward_chained(x, self.activation, &self.fc2, residual)
     }
 }

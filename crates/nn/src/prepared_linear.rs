@@ -102,6 +102,21 @@ impl PreparedLinear {
         self.whole().apply(x, Activation::Linear, Some(residual))
     }
 
+    /// This layer, an activation, the `next` layer, a sum.
+    ///
+    /// # Shapes
+    /// `x`: `[B, L, K]`; `residual` and the result: `[B, L, N]` of the next layer.
+    pub fn forward_chained(&self, x: Tensor<3>, activation: Activation, next: &Self, residual: Tensor<3>) -> Tensor<3> {
+        let chained = match (&self.layout, &next.layout) {
+            (Layout::Short(first), Layout::Short(second)) => {
+                let (bias, next_bias) = (self.bias.val(), next.bias.val());
+                fast::chain(&x, (first, &bias), activation, (second, &next_bias), &residual)
+            }
+            _ => None,
+        };
+        chained.unwrap_or_else(|| next.forward_added(self.forward_activated(x, activation), residual))
+    }
+
     /// The outputs of `columns` alone.
     pub fn forward_columns(&self, x: Tensor<3>, columns: Range<usize>) -> Tensor<3> {
         self.part(columns).apply(x, Activation::Linear, None)
