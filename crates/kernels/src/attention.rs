@@ -11,7 +11,7 @@ use crate::activation::exp;
 use crate::isa::Kernel;
 use crate::output::{Output, fill};
 use crate::product::tile;
-use crate::{Isa, PANEL};
+use crate::{Isa, PANEL, bf16};
 
 /// Rows of `[B, Q or L, N]` that may lie inside a wider matrix.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +57,15 @@ impl Attention<'_> {
     }
 }
 
+/// What is multiplied; sums and the softmax are f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Numbers as they are.
+    F32,
+    /// Queries, keys, values and the exponentials of scores, rounded to nearest.
+    Bf16,
+}
+
 /// `softmax(queries * keys' / sqrt(E) + bias) * values`, of each batch for itself: sequences of one length are one batch.
 ///
 /// # Shapes
@@ -64,55 +73,119 @@ impl Attention<'_> {
 ///
 /// # Panics
 /// If a slice is too short, or there is no key.
-pub fn attention(isa: Isa, batches: &[Attention<'_>]) -> Vec<f32> {
-    let (mut tasks, mut start) = (Vec::new(), 0);
+pub fn attention(isa: Isa, precision: Precision, batches: &[Attention<'_>]) -> Vec<f32> {
+    let (mut heads, mut start) = (Vec::new(), 0);
     for inputs in batches {
         let [b, _, l] = inputs.lengths;
         assert!(l > 0, "attention to no key");
         let pairs = (0..b).flat_map(|sequence| (0..inputs.heads).map(move |head| (sequence, head)));
-        tasks.extend(pairs.map(|(sequence, head)| (inputs, start, sequence, head)));
+        heads.extend(pairs.map(|(sequence, head)| (inputs, start, sequence, head)));
         start += inputs.len();
     }
     // SAFETY: the tasks are all heads of all sequences, and each writes its columns of every query.
     unsafe {
         fill(start, |output| {
-            tasks.into_par_iter().for_each_init(Vec::new, |scratch, (inputs, start, sequence, head)| {
-                isa.run(Task { inputs, start, sequence, head, output, scratch });
+            heads.into_par_iter().for_each_init(Scratch::default, |scratch, (inputs, start, sequence, head)| {
+                let columns = head * inputs.width..(head + 1) * inputs.width;
+                let head = Head { inputs, start, sequence, columns, output };
+                match precision {
+                    Precision::F32 => isa.run(Whole { head, scratch: &mut scratch.numbers }),
+                    Precision::Bf16 => bf16::attend(isa, head, scratch),
+                }
             });
         })
     }
 }
 
-struct Task<'a> {
-    inputs: &'a Attention<'a>,
+/// Memory that the tasks of a thread use in turn.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    pub(crate) numbers: Vec<f32>,
+    pub(crate) pairs: Vec<u32>,
+}
+
+/// As much of a buffer, with what is in it.
+#[inline(always)]
+pub(crate) fn at_least<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, T::default());
+    }
+    &mut buffer[..len]
+}
+
+/// A head of a sequence.
+#[derive(Clone)]
+pub(crate) struct Head<'a> {
+    pub(crate) inputs: &'a Attention<'a>,
     /// Where the result of the batch begins.
     start: usize,
     sequence: usize,
-    head: usize,
+    columns: Range<usize>,
     output: Output,
+}
+
+impl<'a> Head<'a> {
+    #[inline(always)]
+    pub(crate) fn query(&self, row: usize) -> &'a [f32] {
+        self.inputs.queries.head(self.sequence, row, &self.columns)
+    }
+
+    #[inline(always)]
+    pub(crate) fn key(&self, row: usize) -> &'a [f32] {
+        self.inputs.keys.head(self.sequence, row, &self.columns)
+    }
+
+    #[inline(always)]
+    pub(crate) fn value(&self, row: usize) -> &'a [f32] {
+        self.inputs.values.head(self.sequence, row, &self.columns)
+    }
+
+    /// The products of a query with the keys to weights that add up to what is given.
+    #[inline(always)]
+    pub(crate) fn weigh<S: Simd>(&self, simd: S, query: usize, scores: &mut [f32]) -> f32 {
+        let bias = self.inputs.bias.map(|bias| bias.head(self.sequence, query, &(0..scores.len())));
+        softmax(simd, scores, (self.inputs.width as f32).sqrt().recip(), bias)
+    }
+
+    /// Writes a panel of the context of a query, divided by the sum of its weights.
+    #[inline(always)]
+    pub(crate) fn write<S: Simd>(&self, simd: S, query: usize, panel: usize, context: &[S::f32s], sum: f32) {
+        let [_, q, _] = self.inputs.lengths;
+        let (e, d) = (self.inputs.width, self.inputs.heads * self.inputs.width);
+        let part = panel * PANEL..e.min((panel + 1) * PANEL);
+        let mut line = [0.0; PANEL];
+        let inverse = simd.splat_f32s(sum.recip());
+        for (to, context) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(context) {
+            *to = simd.mul_f32s(*context, inverse);
+        }
+        let start = self.start + (self.sequence * q + query) * d + self.columns.start + part.start;
+        // SAFETY: tasks own the columns of different heads or the rows of different sequences.
+        unsafe { self.output.part(start, part.len()) }.copy_from_slice(&line[..part.len()]);
+    }
+}
+
+/// A head in f32.
+struct Whole<'a> {
+    head: Head<'a>,
     scratch: &'a mut Vec<f32>,
 }
 
-impl Kernel for Task<'_> {
+impl Kernel for Whole<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        let Self { inputs, start, sequence, head, output, scratch } = self;
-        let [_, q, l] = inputs.lengths;
-        let (e, d) = (inputs.width, inputs.heads * inputs.width);
-        let columns = head * e..(head + 1) * e;
+        let Self { head, scratch } = self;
+        let ([_, q, l], e) = (head.inputs.lengths, head.inputs.width);
         let padded = l.next_multiple_of(PANEL);
-        scratch.clear();
-        scratch.resize(padded * e + e.next_multiple_of(PANEL) * l + R * padded, 0.0);
+        let scratch = at_least(scratch, padded * e + e.next_multiple_of(PANEL) * l + R * padded);
         let (keys, rest) = scratch.split_at_mut(padded * e);
         let (values, scores) = rest.split_at_mut(e.next_multiple_of(PANEL) * l);
-        pack_transposed(keys, e, |row| inputs.keys.head(sequence, row, &columns), l);
-        pack(values, l, |row| inputs.values.head(sequence, row, &columns), e);
-        let scale = (e as f32).sqrt().recip();
+        pack_transposed(keys, e, |row| head.key(row), l);
+        pack(values, l, |row| head.value(row), e);
         for from in (0..q).step_by(R) {
             let valid = R.min(q - from);
-            let rows = std::array::from_fn(|i| inputs.queries.head(sequence, from + i.min(valid - 1), &columns));
+            let rows = std::array::from_fn(|i| head.query(from + i.min(valid - 1)));
             for (panel, block) in keys.chunks_exact(e * PANEL).enumerate() {
                 let sums = tile::<S, R, V>(simd, rows, block, 0);
                 for (sums, row) in sums.iter().zip(scores.chunks_exact_mut(padded)) {
@@ -121,22 +194,13 @@ impl Kernel for Task<'_> {
             }
             let mut sums = [1.0; R];
             for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(valid) {
-                let bias = inputs.bias.map(|bias| bias.head(sequence, from + i, &(0..l)));
-                *sum = softmax(simd, &mut row[..l], scale, bias);
+                *sum = head.weigh(simd, from + i, &mut row[..l]);
             }
             let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);
             for (panel, block) in values.chunks_exact(l * PANEL).enumerate() {
-                let part = panel * PANEL..e.min((panel + 1) * PANEL);
                 let context = tile::<S, R, V>(simd, weights, block, 0);
                 for (i, context) in context.iter().enumerate().take(valid) {
-                    let mut line = [0.0; PANEL];
-                    let inverse = simd.splat_f32s(sums[i].recip());
-                    for (to, context) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(context) {
-                        *to = simd.mul_f32s(*context, inverse);
-                    }
-                    let start = start + (sequence * q + from + i) * d + columns.start + part.start;
-                    // SAFETY: tasks own the columns of different heads or the rows of different sequences.
-                    unsafe { output.part(start, part.len()) }.copy_from_slice(&line[..part.len()]);
+                    head.write(simd, from + i, panel, context, sums[i]);
                 }
             }
         }

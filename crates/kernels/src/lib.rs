@@ -26,7 +26,7 @@ mod product;
 mod short;
 
 pub use activation::{Activation, activate};
-pub use attention::{Attention, Rows, attention};
+pub use attention::{Attention, Precision, Rows, attention};
 pub use bf16::Bf16Weights;
 pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};

@@ -4,7 +4,7 @@
 mod common;
 
 use chinese_clip_kernels::{
-    Activation, Attention, Epilogue, Isa, PANEL, Rows, activate, affine, attention, pack, pack_rows,
+    Activation, Attention, Epilogue, Isa, PANEL, Precision, Rows, activate, affine, attention, pack, pack_rows,
 };
 use common::numbers;
 
@@ -146,9 +146,22 @@ const SEQUENCES: [[usize; 5]; 7] = [
     [2, 7, 33, 3, 16],
 ];
 
+/// Instruction sets and precisions of attention.
+fn kinds() -> Vec<(Isa, Precision)> {
+    Isa::available().into_iter().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)]).collect()
+}
+
 #[test]
 fn attention_of_any_shape() {
-    for isa in Isa::available() {
+    for (isa, precision) in kinds() {
+        // Of numbers that bf16 has, only the weights are rounded: by 2^-9 of themselves.
+        let (digits, bound) = match precision {
+            Precision::F32 => (u32::MAX, 2e-6),
+            Precision::Bf16 => (0xffff_0000, 1.0 / 512.0 + 2e-6),
+        };
+        let numbers = |count, seed| -> Vec<f32> {
+            numbers(count, seed).into_iter().map(|x| f32::from_bits(x.to_bits() & digits)).collect()
+        };
         for (seed, [b, q, l, h, e]) in SEQUENCES.into_iter().enumerate() {
             let d = h * e;
             let (queries, both) = (numbers(b * q * d, seed as u64), numbers(b * l * 2 * d, seed as u64 + 100));
@@ -166,7 +179,7 @@ fn attention_of_any_shape() {
                     heads: h,
                     width: e,
                 };
-                let found = attention(isa, &[inputs]);
+                let found = attention(isa, precision, &[inputs]);
                 assert_eq!(found.len(), b * q * d);
                 for (at, found) in found.iter().enumerate() {
                     let (s, row, column) = (at / (q * d), at / d % q, at % d);
@@ -184,7 +197,8 @@ fn attention_of_any_shape() {
                     let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
                     let total: f64 = weights.iter().sum();
                     let wanted: f64 = weights.iter().enumerate().map(|(k, w)| w / total * key(k, d + column)).sum();
-                    assert!((f64::from(*found) - wanted).abs() < 2e-6, "{} {b} {q} {l} {h} {e} at {at}", isa.name());
+                    let case = format!("{} {precision:?} {b} {q} {l} {h} {e}", isa.name());
+                    assert!((f64::from(*found) - wanted).abs() < bound, "{case} at {at}: {found} instead of {wanted}");
                 }
             }
         }
@@ -209,8 +223,8 @@ fn batches_of_different_lengths_are_computed_each_for_itself() {
             width,
         })
         .collect();
-    for isa in Isa::available() {
-        let alone: Vec<f32> = batches.iter().flat_map(|batch| attention(isa, &[*batch])).collect();
-        assert_eq!(attention(isa, &batches), alone, "{}", isa.name());
+    for (isa, precision) in kinds() {
+        let alone: Vec<f32> = batches.iter().flat_map(|batch| attention(isa, precision, &[*batch])).collect();
+        assert_eq!(attention(isa, precision, &batches), alone, "{}", isa.name());
     }
 }

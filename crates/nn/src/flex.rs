@@ -12,7 +12,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
 pub(crate) use chinese_clip_kernels::PANEL;
-use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Rows};
+use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Precision, Rows};
 
 use crate::Packing;
 
@@ -95,6 +95,13 @@ impl Short {
         }
     }
 
+    pub(crate) fn packing(&self) -> Packing {
+        match self {
+            Self::Bf16(_) => Packing::Bf16,
+            Self::Int8(_) => Packing::Int8,
+        }
+    }
+
     /// `[K, N]` again, where and in the format that `like` has.
     pub(crate) fn unpack(&self, like: &Tensor<1>) -> Tensor<2> {
         let (numbers, dims) = match self {
@@ -138,7 +145,7 @@ pub(crate) fn chain(
     layer(x, next_bias, Activation::Linear, Some(residual), product)
 }
 
-/// `softmax(q * k' / sqrt(E) + bias) * v`, head by head.
+/// `softmax(q * k' / sqrt(E) + bias) * v`, head by head, for a layer whose weights are packed so.
 ///
 /// # Shapes
 /// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]` (`None` if each head has its own); the result: `[B, Q, D]`.
@@ -148,6 +155,7 @@ pub(crate) fn attention(
     v: &Tensor<3>,
     bias: Option<&Tensor<4>>,
     heads: usize,
+    packing: Packing,
 ) -> Option<Tensor<3>> {
     let ([b, queries, d], keys) = (q.dims(), k.dims()[1]);
     let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
@@ -165,7 +173,7 @@ pub(crate) fn attention(
         heads,
         width: d / heads,
     };
-    Some(tensor(kernels::attention(Isa::current(), &[batch]), [b, queries, d]))
+    Some(tensor(kernels::attention(Isa::current(), precision(packing), &[batch]), [b, queries, d]))
 }
 
 /// Whether [`attention_packed`] gives something for tensors like this one.
@@ -183,6 +191,7 @@ pub(crate) fn attention_packed(
     v: &Tensor<3>,
     lengths: &[[usize; 2]],
     heads: usize,
+    packing: Packing,
 ) -> Option<Tensor<3>> {
     let [_, rows, d] = q.dims();
     let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
@@ -200,7 +209,15 @@ pub(crate) fn attention_packed(
         });
         (query, key) = (query + queries, key + keys);
     }
-    Some(tensor(kernels::attention(Isa::current(), &batches), [1, rows, d]))
+    Some(tensor(kernels::attention(Isa::current(), precision(packing), &batches), [1, rows, d]))
+}
+
+/// Attention beside layers of this packing.
+fn precision(packing: Packing) -> Precision {
+    match packing {
+        Packing::Bf16 => Precision::Bf16,
+        Packing::Whole | Packing::Int8 => Precision::F32,
+    }
 }
 
 fn kernels_name(activation: Activation) -> Option<kernels::Activation> {

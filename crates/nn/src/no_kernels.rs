@@ -51,6 +51,10 @@ impl Short {
         None
     }
 
+    pub(crate) fn packing(&self) -> Packing {
+        match *self {}
+    }
+
     pub(crate) fn unpack(&self, _: &Tensor<1>) -> Tensor<2> {
         match *self {}
     }
@@ -73,6 +77,7 @@ pub(crate) fn attention(
     _: &Tensor<3>,
     _: Option<&Tensor<4>>,
     _: usize,
+    _: Packing,
 ) -> Option<Tensor<3>> {
     None
 }
@@ -87,6 +92,7 @@ pub(crate) fn attention_packed(
     _: &Tensor<3>,
     _: &[[usize; 2]],
     _: usize,
+    _: Packing,
 ) -> Option<Tensor<3>> {
     None
 }

@@ -103,11 +103,28 @@ impl PreparedAttention {
         let bias = match sequences {
             Sequences::Whole => None,
             Sequences::Padded(bias) => Some(bias.clone().narrow(2, 0, q.dims()[1])), // [B, 1, Q, L]
-            Sequences::Packed(packed) => return attend_packed(&q, &k, &v, &packed.lengths(rows), self.heads),
+            Sequences::Packed(packed) => return self.attend_packed(&q, &k, &v, &packed.lengths(rows)),
         };
         let bias = self.with_relative(bias, &q, &k);
-        let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads);
+        let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads, self.qkv.packing());
         context.unwrap_or_else(|| attend(q, k, v, bias, self.heads)) // [B, Q, D]
+    }
+
+    /// Attention of packed sequences; by burn's own operation it is one call for each.
+    ///
+    /// # Shapes
+    /// `q`: `[1, N, D]`; `k` and `v`: `[1, M, D]`, where N and M are the sums of `lengths`; the result: `[1, N, D]`.
+    fn attend_packed(&self, q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>, lengths: &[[usize; 2]]) -> Tensor<3> {
+        fast::attention_packed(q, k, v, lengths, self.heads, self.qkv.packing()).unwrap_or_else(|| {
+            let (mut query, mut key) = (0, 0);
+            let contexts = lengths.iter().map(|&[queries, keys]| {
+                let q = q.clone().narrow(1, query, queries);
+                let [k, v] = [k, v].map(|x| x.clone().narrow(1, key, keys));
+                (query, key) = (query + queries, key + keys);
+                attend(q, k, v, None, self.heads)
+            });
+            Tensor::cat(contexts.collect(), 1)
+        })
     }
 
     /// The bias with what relative positions add, `[B, H, Q, L]`, where there are any.
@@ -140,21 +157,4 @@ fn attend(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, bias: Option<Tensor<4>>, hea
     let [q, k, v] = [q, k, v].map(|x| split_heads(x, heads).cast(wide));
     let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
     merge_heads(attention(q, k, v, None, bias, options)).cast(dtype)
-}
-
-/// Attention of packed sequences; by burn's own operation it is one call for each.
-///
-/// # Shapes
-/// `q`: `[1, N, D]`; `k` and `v`: `[1, M, D]`, where N and M are the sums of `lengths`; the result: `[1, N, D]`.
-fn attend_packed(q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>, lengths: &[[usize; 2]], heads: usize) -> Tensor<3> {
-    fast::attention_packed(q, k, v, lengths, heads).unwrap_or_else(|| {
-        let (mut query, mut key) = (0, 0);
-        let contexts = lengths.iter().map(|&[queries, keys]| {
-            let q = q.clone().narrow(1, query, queries);
-            let [k, v] = [k, v].map(|x| x.clone().narrow(1, key, keys));
-            (query, key) = (query + queries, key + keys);
-            attend(q, k, v, None, heads)
-        });
-        Tensor::cat(contexts.collect(), 1)
-    })
 }

@@ -83,6 +83,14 @@ impl PreparedLinear {
         }
     }
 
+    /// How its weights are kept.
+    pub(crate) fn packing(&self) -> Packing {
+        match &self.layout {
+            Layout::Plain | Layout::Panels => Packing::Whole,
+            Layout::Short(short) => short.packing(),
+        }
+    }
+
     /// # Shapes
     /// `x`: `[B, L, K]`; the result: `[B, L, N]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {

@@ -5,12 +5,15 @@
 //! Each number is rounded to nearest even, and so is within 2^-9 of itself: a product is within 2^-8, and a sum of products within
 //! 2^-8 of the sum of their magnitudes, on every instruction set. AVX512-BF16 takes numbers below 2^-126 as 0.
 
+mod attention;
+
 use std::ops::Range;
 
 use pulp::Simd;
 use pulp::bytemuck::cast_slice_mut;
 use rayon::prelude::*;
 
+use crate::attention::{Head, Scratch};
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
 use crate::isa::Kernel;
@@ -105,6 +108,15 @@ impl Bf16Weights {
         }
         product.run(isa)
     }
+}
+
+/// A head of attention.
+pub(crate) fn attend(isa: Isa, head: Head<'_>, scratch: &mut Scratch) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(dot) = avx512::Bf16::of(isa) {
+        return isa.run(attention::Rounded { dot, head, scratch });
+    }
+    isa.run(attention::Rounded { dot: Widen, head, scratch });
 }
 
 /// Two results in bf16.

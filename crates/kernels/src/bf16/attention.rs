@@ -1,0 +1,117 @@
+//! A head of attention whose products are of bf16.
+//!
+//! Shapes: L keys, E width of a head.
+
+use pulp::Simd;
+use pulp::bytemuck::cast;
+
+use super::{round, rounded};
+use crate::PANEL;
+use crate::attention::{Head, Scratch, at_least};
+use crate::isa::Kernel;
+use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
+
+/// Writes a head's result by the instructions of `dot`.
+pub(super) struct Rounded<'a, D> {
+    pub(super) dot: D,
+    pub(super) head: Head<'a>,
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl<D: Dot<Sum = f32>> Kernel for Rounded<'_, D> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        let Self { dot, head, scratch: Scratch { numbers: scores, pairs } } = self;
+        let ([_, q, l], e) = (head.inputs.lengths, head.inputs.width);
+        let padded = l.next_multiple_of(PANEL);
+        let (of_width, of_keys) = (e.div_ceil(2), l.div_ceil(2));
+        let scores = at_least(scores, ROWS * padded);
+        let room = padded * of_width + e.next_multiple_of(PANEL) * of_keys + ROWS * (of_width + of_keys);
+        let pairs = at_least(pairs, room);
+        let (keys, rest) = pairs.split_at_mut(padded * of_width);
+        let (values, rest) = rest.split_at_mut(e.next_multiple_of(PANEL) * of_keys);
+        let (queries, weights) = rest.split_at_mut(ROWS * of_width);
+        pack_keys(keys, queries, &head);
+        pack_values(values, &head);
+        for from in (0..q).step_by(ROWS) {
+            let valid = ROWS.min(q - from);
+            for (i, to) in queries.chunks_exact_mut(of_width).enumerate().take(valid) {
+                round(head.query(from + i), to);
+            }
+            multiply::<S, D, V>(simd, dot, [queries, keys], of_width, valid, |row, panel, sums| {
+                scores[row * padded + panel * PANEL..][..PANEL].copy_from_slice(sums);
+            });
+            let mut sums = [1.0; ROWS];
+            for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(valid) {
+                *sum = head.weigh(simd, from + i, &mut row[..l]);
+                round(&row[..l], &mut weights[i * of_keys..][..of_keys]);
+            }
+            multiply::<S, D, V>(simd, dot, [weights, values], of_keys, valid, |row, panel, context| {
+                head.write(simd, from + row, panel, S::as_simd_f32s(context).0, sums[row]);
+            });
+        }
+    }
+}
+
+/// Products of the first `valid` of some rows, `[8, G]`, with panels, `[P, G, 16]`: `each` takes a row, a panel and their sums.
+#[inline(always)]
+fn multiply<S: Simd, D: Dot<Sum = f32>, const V: usize>(
+    simd: S,
+    dot: D,
+    [rows, panels]: [&[u32]; 2],
+    groups: usize,
+    valid: usize,
+    mut each: impl FnMut(usize, usize, &[f32; PANEL]),
+) {
+    let rows = std::array::from_fn(|i| &rows[i * groups..][..groups]);
+    let count = panels.len() / (groups * PANEL);
+    let at_a_time = count.div_ceil(count.div_ceil(PANELS));
+    let mut sums: Sums<f32> = [[[0.0; PANEL]; ROWS]; PANELS];
+    for first in (0..count).step_by(at_a_time) {
+        let some = at_a_time.min(count - first);
+        let panel = |i: usize| &panels[(first + i.min(some - 1)) * groups * PANEL..][..groups * PANEL];
+        let panels: [&[u32]; PANELS] = std::array::from_fn(panel);
+        dot.tile::<S, V>(simd, Tile { rows, valid, panels: &panels[..some] }, &mut sums);
+        for (panel, sums) in (first..).zip(&sums[..some]) {
+            for (row, sums) in sums[..valid].iter().enumerate() {
+                each(row, panel, sums);
+            }
+        }
+    }
+}
+
+/// Keys to `[L / 16, E / 2, 16]`: pairs of neighbours in a row. `row` has room for one.
+#[inline(always)]
+fn pack_keys(panels: &mut [u32], row: &mut [u32], head: &Head<'_>) {
+    let ([_, _, l], groups) = (head.inputs.lengths, head.inputs.width.div_ceil(2));
+    for key in 0..l {
+        round(head.key(key), &mut row[..groups]);
+        let column = key / PANEL * groups * PANEL + key % PANEL;
+        for (to, from) in panels[column..].iter_mut().step_by(PANEL).zip(&row[..groups]) {
+            *to = *from;
+        }
+    }
+}
+
+/// Values to `[E / 16, L / 2, 16]`: pairs of neighbours in a column.
+#[inline(always)]
+fn pack_values(panels: &mut [u32], head: &Head<'_>) {
+    let ([_, _, l], e, groups) = (head.inputs.lengths, head.inputs.width, head.inputs.lengths[2].div_ceil(2));
+    for group in 0..groups {
+        let (first, second) = (head.value(2 * group), (2 * group + 1 < l).then(|| head.value(2 * group + 1)));
+        for panel in 0..e.div_ceil(PANEL) {
+            let to = &mut panels[(panel * groups + group) * PANEL..][..PANEL];
+            let part = panel * PANEL..e.min((panel + 1) * PANEL);
+            let mut both = [[0.0; PANEL]; 2];
+            both[0][..part.len()].copy_from_slice(&first[part.clone()]);
+            if let Some(second) = second {
+                both[1][..part.len()].copy_from_slice(&second[part]);
+            }
+            for (column, to) in to.iter_mut().enumerate() {
+                *to = cast(both.map(|row| rounded(row[column])));
+            }
+        }
+    }
+}
