@@ -2,9 +2,9 @@
 //!
 //! Shapes: M rows, K inputs, N outputs.
 //!
-//! The blocking is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a block of rows is
-//! copied together and stays in the second cache while the panels of weights pass by. (Rows read in place would share few sets
-//! of the first cache where K is a multiple of a page.)
+//! The blocking is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a block of rows
+//! stays in the second cache while the panels of weights pass by. Rows of more than [`DEPTH`] inputs are gathered first: in place
+//! they could share few sets of the first cache, as they do where K is a multiple of a page.
 
 use std::ops::Range;
 
@@ -66,25 +66,29 @@ pub fn affine(isa: Isa, x: &[f32], inputs: usize, panels: &[f32], epilogue: Epil
     let rows = x.len() / inputs;
     assert_eq!(panels.len(), inputs * outputs, "weights of another shape");
     assert!(epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs), "a residual of another shape");
-    let block = |(rows, columns)| Block { x, inputs, panels, epilogue, rows, columns };
-    let tasks: Vec<_> = blocks(rows, outputs / PANEL, [isa.rows(), 1]).into_iter().map(block).collect();
+    let tasks = blocks(rows, outputs / PANEL, [isa.rows(), 1]);
+    let split = tasks.first().is_some_and(|(_, columns)| columns.len() < outputs / PANEL);
+    let gathered = if split && inputs > DEPTH { gather_all(x, inputs) } else { Vec::new() };
+    let product = Product { x, inputs, panels, epilogue, gathered: &gathered };
     // SAFETY: the tasks cover every row and every panel, and write all sums of theirs.
     unsafe {
         fill(rows * outputs, |output| {
-            tasks.into_par_iter().for_each_init(Left::default, |left, block| isa.run(Task { block, output, left }));
+            tasks.into_par_iter().for_each_init(Vec::new, |scratch, (rows, columns)| {
+                isa.run(Task { product, rows, columns, output, scratch });
+            });
         })
     }
 }
 
-/// A rectangle of the result, and what it is made of.
-#[derive(Clone)]
-struct Block<'a> {
+/// What is multiplied.
+#[derive(Clone, Copy)]
+struct Product<'a> {
     x: &'a [f32],
     inputs: usize,
     panels: &'a [f32],
     epilogue: Epilogue<'a>,
-    rows: Range<usize>,
-    columns: Range<usize>,
+    /// What [`gather_all`] makes of `x`, if tasks share rows that need it.
+    gathered: &'a [f32],
 }
 
 /// Blocks of a result, rows and columns, in whole tiles of `tile`: of rows that fit the cache, as many for each thread as for the others;
@@ -105,53 +109,63 @@ fn shares(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
     (0..count).map(|share| at(share)..at(share + 1)).filter(|share| !share.is_empty()).collect()
 }
 
+/// A rectangle of the result.
 struct Task<'a> {
-    block: Block<'a>,
-    output: Output,
-    left: &'a mut Left,
-}
-
-/// Some columns of some rows, copied together.
-#[derive(Default)]
-struct Left {
-    /// Rows are [`DEPTH`] apart.
-    numbers: Vec<f32>,
+    product: Product<'a>,
     rows: Range<usize>,
     columns: Range<usize>,
+    output: Output,
+    scratch: &'a mut Vec<f32>,
 }
 
-impl Left {
-    fn hold(&mut self, x: &[f32], width: usize, rows: &Range<usize>, columns: &Range<usize>) {
-        if (&self.rows, &self.columns) != (rows, columns) {
-            self.numbers.clear();
-            for row in rows.clone() {
-                self.numbers.extend_from_slice(&x[row * width..][columns.clone()]);
-                self.numbers.resize(self.numbers.len() + DEPTH - columns.len(), 0.0);
-            }
-            (self.rows, self.columns) = (rows.clone(), columns.clone());
-        }
+/// Some inputs of rows to rows of [`DEPTH`].
+#[inline(always)]
+fn gather<'a>(rows: impl Iterator<Item = &'a [f32]>, depth: &Range<usize>, to: &mut [f32]) {
+    for (row, to) in rows.zip(to.chunks_exact_mut(DEPTH)) {
+        to[..depth.len()].copy_from_slice(&row[depth.clone()]);
     }
+}
+
+/// All inputs of all rows, `[K / DEPTH, M, DEPTH]`.
+fn gather_all(x: &[f32], inputs: usize) -> Vec<f32> {
+    let rows = x.len() / inputs;
+    let mut gathered = vec![0.0; inputs.div_ceil(DEPTH) * rows * DEPTH];
+    gathered.par_chunks_mut(rows * DEPTH).enumerate().for_each(|(block, to)| {
+        gather(x.chunks_exact(inputs), &(block * DEPTH..inputs.min((block + 1) * DEPTH)), to);
+    });
+    gathered
 }
 
 impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const R: usize, const V: usize>(mut self, simd: S) {
-        let Block { x, inputs, panels, rows, columns, .. } = self.block.clone();
+    fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        let Self { product, rows, columns, output, scratch } = self;
+        let Product { x, inputs, gathered, .. } = product;
         for start in (0..inputs).step_by(DEPTH) {
             let depth = start..inputs.min(start + DEPTH);
-            self.left.hold(x, inputs, &rows, &depth);
+            let (left, apart) = if inputs <= DEPTH {
+                (&x[rows.start * inputs..rows.end * inputs], inputs)
+            } else if gathered.is_empty() {
+                scratch.resize(rows.len() * DEPTH, 0.0);
+                gather(x.chunks_exact(inputs).skip(rows.start), &depth, scratch);
+                (&scratch[..], DEPTH)
+            } else {
+                (&gathered[start * (x.len() / inputs)..][rows.start * DEPTH..rows.end * DEPTH], DEPTH)
+            };
             for panel in columns.clone() {
-                let weights = &panels[panel * inputs * PANEL..][depth.start * PANEL..depth.end * PANEL];
-                let mut row = rows.start;
-                while row < rows.end {
-                    row += match rows.end - row {
-                        left if left >= R => self.tile::<S, R, V>(simd, row, panel, &depth, weights),
-                        8.. => self.tile::<S, 8, V>(simd, row, panel, &depth, weights),
-                        4.. => self.tile::<S, 4, V>(simd, row, panel, &depth, weights),
-                        2.. => self.tile::<S, 2, V>(simd, row, panel, &depth, weights),
-                        _ => self.tile::<S, 1, V>(simd, row, panel, &depth, weights),
+                let part = Part { product, panel, depth: &depth, output };
+                let mut row = 0;
+                while row < rows.len() {
+                    let left = &left[row * apart..];
+                    let at = rows.start + row;
+                    row += match rows.len() - row {
+                        rest if rest >= R => part.tile::<S, R, V>(simd, left, apart, at, row == 0),
+                        8.. => part.tile::<S, 8, V>(simd, left, apart, at, row == 0),
+                        4.. => part.tile::<S, 4, V>(simd, left, apart, at, row == 0),
+                        2.. => part.tile::<S, 2, V>(simd, left, apart, at, row == 0),
+                        _ => part.tile::<S, 1, V>(simd, left, apart, at, row == 0),
                     };
                 }
             }
@@ -159,28 +173,35 @@ impl Kernel for Task<'_> {
     }
 }
 
-impl Task<'_> {
-    /// `R` rows from `row` on of one panel; gives `R`.
+/// Some inputs of one panel.
+struct Part<'a> {
+    product: Product<'a>,
+    panel: usize,
+    depth: &'a Range<usize>,
+    output: Output,
+}
+
+impl Part<'_> {
+    /// `R` rows from `row` on, whose inputs stand in `left`, `apart` from each other; gives `R`. The `first` tile of a panel fetches
+    /// the next panel, which comes from far away.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        &mut self,
+        &self,
         simd: S,
+        left: &[f32],
+        apart: usize,
         row: usize,
-        panel: usize,
-        depth: &Range<usize>,
-        weights: &[f32],
+        first: bool,
     ) -> usize {
-        let Block { inputs, epilogue, rows, .. } = &self.block;
-        let left = &self.left.numbers[(row - rows.start) * DEPTH..][..R * DEPTH];
-        let rows_of = std::array::from_fn(|i| &left[i * DEPTH..][..depth.len()]);
-        // The first tile of a panel fetches the next panel, which comes from far away.
-        let next = if row == rows.start { inputs * PANEL } else { 0 };
-        let sums = tile::<S, R, V>(simd, rows_of, weights, next);
+        let Self { product: Product { inputs, panels, epilogue, .. }, panel, depth, output } = self;
+        let rows = std::array::from_fn(|i| &left[i * apart..][..depth.len()]);
+        let weights = &panels[panel * inputs * PANEL..][depth.start * PANEL..depth.end * PANEL];
+        let sums = tile::<S, R, V>(simd, rows, weights, if first { inputs * PANEL } else { 0 });
         let (outputs, at) = (epilogue.bias.len(), panel * PANEL);
         for (i, sums) in sums.into_iter().enumerate() {
             let start = (row + i) * outputs + at;
             // SAFETY: tasks own disjoint rows and panels; sums are read from the second round on.
-            let (to, _) = S::as_mut_simd_f32s(unsafe { self.output.part(start, PANEL) });
+            let (to, _) = S::as_mut_simd_f32s(unsafe { output.part(start, PANEL) });
             for (j, mut sum) in sums.into_iter().enumerate() {
                 if depth.start > 0 {
                     sum = simd.add_f32s(sum, to[j]);
