@@ -20,6 +20,7 @@ from pathlib import Path
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
+AT_A_TIME = 32
 GRAPHS = {"image": ["pixel_values"], "text": ["input_ids", "attention_mask"]}
 
 
@@ -58,7 +59,8 @@ def export(model_folder, inputs):
     arrays = load_file(inputs / "inputs.safetensors")
     for stage, module in towers(model_folder).items():
         names = GRAPHS[stage]
-        axes = {name: {0: "batch"} for name in [*names, "features"]}
+        lengths = {1: "length"} if stage == "text" else {}
+        axes = {name: {0: "batch", **lengths} for name in names} | {"features": {0: "batch"}}
         torch.onnx.export(module, tuple(arrays[name][:2] for name in names), str(inputs / f"{stage}.onnx"), dynamo=False,
                           input_names=names, output_names=["features"], dynamic_axes=axes, opset_version=17)
         quantize_dynamic(inputs / f"{stage}.onnx", inputs / f"{stage}-int8.onnx", weight_type=QuantType.QInt8, per_channel=True,
@@ -72,6 +74,7 @@ def load_torch(peer, model_folder, _inputs, threads):
     torch.set_num_threads(threads)
     modules = towers(model_folder, **({"attn_implementation": "sdpa"} if peer == "torch-sdpa" else {}))
     if peer == "torch-compile":
+        torch._dynamo.config.recompile_limit = 64  # a graph for each shape
         modules = {stage: torch.compile(module, dynamic=False) for stage, module in modules.items()}
 
     def compute(stage, arrays):
@@ -99,25 +102,26 @@ def load_onnxruntime(peer, _model_folder, inputs, threads):
 
 def load_openvino(peer, _model_folder, inputs, threads):
     import openvino
+    from safetensors.numpy import load_file
 
     core, requests = openvino.Core(), {}
     precision = "bf16" if peer.endswith("bf16") else "f32"
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
 
-    def request(stage, batch):
-        """A graph of fixed shapes is the fastest; it is compiled when a batch of this size comes first."""
-        if (stage, batch) not in requests:
+    def request(stage, shape):
+        """A graph of fixed shapes is the fastest; it is compiled when a batch of this shape comes first."""
+        if (stage, shape) not in requests:
             model = core.read_model(inputs / f"{stage}.onnx")
-            shapes = {port.any_name: [batch, *list(port.partial_shape)[1:]] for port in model.inputs}
-            model.reshape(shapes)
-            requests[stage, batch] = core.compile_model(model, "CPU", hints).create_infer_request()
-        return requests[stage, batch]
+            model.reshape({port.any_name: list(shape) for port in model.inputs})
+            requests[stage, shape] = core.compile_model(model, "CPU", hints).create_infer_request()
+        return requests[stage, shape]
 
     def compute(stage, arrays):
-        return request(stage, len(arrays[0])).infer(list(arrays), share_inputs=True, share_outputs=True)[0]
+        return request(stage, arrays[0].shape).infer(list(arrays), share_inputs=True, share_outputs=True)[0]
 
-    for stage in GRAPHS:
-        request(stage, 1)
+    arrays = load_file(inputs / "inputs.safetensors")
+    for stage, names in GRAPHS.items():
+        request(stage, (1, *arrays[names[0]].shape[1:]))
     return f"openvino {openvino.__version__.split('-')[0]}", compute
 
 
@@ -155,7 +159,18 @@ def serve(peer, model_folder, inputs, threads, say):
     arrays = load_file(inputs / "inputs.safetensors")
     size, pool = arrays["pixel_values"].shape[-1], ThreadPoolExecutor(threads)
 
+    def short_texts(ids, mask):
+        """Features of texts as they come, AT_A_TIME, padded to the longest of those."""
+        parts = []
+        for first in range(0, len(ids), AT_A_TIME):
+            rows = slice(first, first + AT_A_TIME)
+            longest = mask[rows].sum(1).max()
+            parts.append(np.array(compute("text", [np.ascontiguousarray(array[rows, :longest]) for array in (ids, mask)])))
+        return np.concatenate(parts)
+
     def call(stage, batch):
+        if stage == "short-texts":
+            return short_texts(arrays["short_input_ids"][:batch], arrays["short_attention_mask"][:batch])
         if stage != "end-to-end":
             return compute(stage, [arrays[name][:batch] for name in GRAPHS[stage]])
         photos = list(pool.map(lambda _: photo(inputs / "photo.jpg", size), range(batch)))

@@ -16,6 +16,10 @@ const CLS: i64 = 101;
 const SEP: i64 = 102;
 const CHARACTERS: std::ops::Range<i64> = 670..7992;
 
+/// Texts of the batch of short ones, and its longest in tokens.
+const SHORT_TEXTS: usize = 256;
+const SHORT_LENGTH: usize = 30;
+
 /// A picture of `width` by `height` pixels, as JPEG: soft waves of colour, edges, and a little noise.
 pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
     let mut random = Random::new(1);
@@ -47,11 +51,19 @@ pub fn pixels(batch: usize, size: usize) -> Vec<f32> {
 
 /// Token ids and mask of `batch` texts, padded to [`LENGTH`]: the first is full, the others have 8 to 52 tokens.
 pub fn token_ids(batch: usize) -> (Vec<i64>, Vec<i64>) {
+    padded((0..batch).map(|row| LENGTH - (row * 29) % 45), LENGTH)
+}
+
+/// The same of [`SHORT_TEXTS`] texts of 4 to 30 tokens, each length about as often as any other, padded to 30.
+pub(crate) fn short_token_ids() -> (Vec<i64>, Vec<i64>) {
+    padded((0..SHORT_TEXTS).map(|row| SHORT_LENGTH - (row * 11) % 27), SHORT_LENGTH)
+}
+
+fn padded(lengths: impl Iterator<Item = usize>, width: usize) -> (Vec<i64>, Vec<i64>) {
     let mut random = Random::new(3);
     let (mut ids, mut mask) = (Vec::new(), Vec::new());
-    for row in 0..batch {
-        let tokens = LENGTH - (row * 29) % 45;
-        for place in 0..LENGTH {
+    for tokens in lengths {
+        for place in 0..width {
             ids.push(match place {
                 0 => CLS,
                 _ if place + 1 == tokens => SEP,
@@ -66,7 +78,7 @@ pub fn token_ids(batch: usize) -> (Vec<i64>, Vec<i64>) {
 
 /// Inputs that all workers read.
 pub struct Inputs {
-    /// `pixel_values`, `input_ids` and `attention_mask`.
+    /// `pixel_values`, `input_ids` and `attention_mask`, `short_input_ids` and `short_attention_mask`.
     pub arrays: Arrays,
     /// A JPEG.
     pub photo: PathBuf,
@@ -76,13 +88,16 @@ impl Inputs {
     /// Writes inputs for batches of up to `batch` into a folder.
     pub fn write(folder: &Path, batch: usize, size: usize) -> Result<(), Error> {
         let pixels: Vec<u8> = pixels(batch, size).iter().flat_map(|value| value.to_le_bytes()).collect();
-        let (ids, mask) = token_ids(batch);
-        let [ids, mask] = [ids, mask].map(|values| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+        let ((ids, mask), (short_ids, short_mask)) = (token_ids(batch), short_token_ids());
+        let [ids, mask, short_ids, short_mask] = [ids, mask, short_ids, short_mask]
+            .map(|values| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
         let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).map_err(Error::other);
         let arrays = [
             ("pixel_values", view(Dtype::F32, vec![batch, 3, size, size], &pixels)?),
             ("input_ids", view(Dtype::I64, vec![batch, LENGTH], &ids)?),
             ("attention_mask", view(Dtype::I64, vec![batch, LENGTH], &mask)?),
+            ("short_input_ids", view(Dtype::I64, vec![SHORT_TEXTS, SHORT_LENGTH], &short_ids)?),
+            ("short_attention_mask", view(Dtype::I64, vec![SHORT_TEXTS, SHORT_LENGTH], &short_mask)?),
         ];
         serialize_to_file(arrays, None, &folder.join("inputs.safetensors")).map_err(Error::other)?;
         std::fs::write(folder.join("photo.jpg"), jpeg(640, 480))

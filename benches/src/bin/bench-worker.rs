@@ -92,34 +92,43 @@ fn serve(name: &str, model: &str, folder: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The kept tokens of an array of padded texts.
+fn encodings(inputs: &Inputs, ids: &str, mask: &str) -> Vec<Encoding> {
+    let ((ids, shape), (mask, _)) = (inputs.arrays.i64(ids), inputs.arrays.i64(mask));
+    let rows = ids.chunks(shape[1]).zip(mask.chunks(shape[1]));
+    let kept = rows.map(|(ids, mask)| {
+        let kept = ids.iter().zip(mask).filter(|(_, kept)| **kept == 1);
+        let ids: Vec<u32> = kept.map(|(id, _)| *id as u32).collect();
+        Encoding { full_length: ids.len(), ids }
+    });
+    kept.collect()
+}
+
 struct Worker {
     clip: ChineseClip,
     pixels: Vec<f32>,
     /// `[B, 3, S, S]`.
     shape: [usize; 4],
     texts: Vec<Encoding>,
+    short_texts: Vec<Encoding>,
     photo: PathBuf,
 }
 
 impl Worker {
     fn new(clip: ChineseClip, inputs: &Inputs) -> Self {
         let (pixels, shape) = inputs.arrays.f32("pixel_values");
-        let (ids, mask) = (inputs.arrays.i64("input_ids").0, inputs.arrays.i64("attention_mask").0);
-        let rows = ids.chunks(LENGTH).zip(mask.chunks(LENGTH));
-        let texts = rows.map(|(ids, mask)| {
-            let kept = ids.iter().zip(mask).filter(|(_, kept)| **kept == 1);
-            let ids: Vec<u32> = kept.map(|(id, _)| *id as u32).collect();
-            Encoding { full_length: ids.len(), ids }
-        });
+        let texts = encodings(inputs, "input_ids", "attention_mask");
+        let short_texts = encodings(inputs, "short_input_ids", "short_attention_mask");
         let shape = [shape[0], shape[1], shape[2], shape[3]];
-        Self { clip, pixels, shape, texts: texts.collect(), photo: inputs.photo.clone() }
+        Self { clip, pixels, shape, texts, short_texts, photo: inputs.photo.clone() }
     }
 
     fn answer(&self, request: &Request) -> Result<Value, Box<dyn Error>> {
         let mut seconds = Vec::new();
         let mut features = None;
         for _ in 0..request.calls {
-            let pixels = self.pixels(request.batch); // consumed by the pipeline; the copy is not timed
+            let images = if request.stage == "image" { request.batch } else { 0 };
+            let pixels = self.pixels(images); // consumed by the pipeline; the copy is not timed
             let start = Instant::now();
             let computed = self.compute(&request.stage, request.batch, pixels)?;
             seconds.push(start.elapsed().as_secs_f64());
@@ -141,6 +150,7 @@ impl Worker {
         Ok(match stage {
             "image" => self.clip.pixel_features(pixels)?,
             "text" => self.clip.text_features(&self.texts[..batch])?,
+            "short-texts" => self.clip.text_features(&self.short_texts[..batch])?,
             "end-to-end" => {
                 let open = |_| Picture::open(&self.photo, &Limits::default());
                 let pictures: Vec<Picture> = (0..batch).into_par_iter().map(open).collect::<Result<_, _>>()?;

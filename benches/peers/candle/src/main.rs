@@ -41,6 +41,8 @@ struct Worker {
     pixels: Tensor,
     ids: Tensor,
     mask: Tensor,
+    short_ids: Tensor,
+    short_mask: Tensor,
     photo: PathBuf,
 }
 
@@ -65,6 +67,8 @@ fn main() -> Result<()> {
         pixels: take("pixel_values")?,
         ids: take("input_ids")?,
         mask: take("attention_mask")?,
+        short_ids: take("short_input_ids")?,
+        short_mask: take("short_attention_mask")?,
         photo: inputs.join("photo.jpg"),
     };
     say(&json!({ "version": "candle 0.11.1", "load_seconds": load, "peak_bytes": peak }))?;
@@ -96,16 +100,31 @@ impl Worker {
     fn compute(&self, stage: &str, batch: usize) -> Result<Tensor> {
         Ok(match stage {
             "image" => self.model.get_image_features(&self.pixels.narrow(0, 0, batch)?)?,
-            "text" => {
-                let (ids, mask) = (self.ids.narrow(0, 0, batch)?, self.mask.narrow(0, 0, batch)?);
-                self.model.get_text_features(&ids, Some(&ids.zeros_like()?), Some(&mask))?
-            }
+            "text" => self.texts(&self.ids.narrow(0, 0, batch)?, &self.mask.narrow(0, 0, batch)?)?,
+            "short-texts" => self.short_texts(batch)?,
             "end-to-end" => {
                 let photos = (0..batch).map(|_| photo(&self.photo, self.size)).collect::<Result<Vec<_>>>()?;
                 self.model.get_image_features(&Tensor::stack(&photos, 0)?)?
             }
             _ => bail!("no stage {stage}"),
         })
+    }
+}
+
+impl Worker {
+    fn texts(&self, ids: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        Ok(self.model.get_text_features(ids, Some(&ids.zeros_like()?), Some(mask))?)
+    }
+
+    /// Features of texts as they come, 32 at a time, padded to the longest of those.
+    fn short_texts(&self, count: usize) -> Result<Tensor> {
+        let parts = (0..count).step_by(32).map(|first| {
+            let rows = |array: &Tensor| array.narrow(0, first, 32.min(count - first));
+            let (ids, mask) = (rows(&self.short_ids)?, rows(&self.short_mask)?);
+            let longest = mask.sum(1)?.max(0)?.to_scalar::<i64>()? as usize;
+            self.texts(&ids.narrow(1, 0, longest)?.contiguous()?, &mask.narrow(1, 0, longest)?.contiguous()?)
+        });
+        Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
     }
 }
 

@@ -31,11 +31,31 @@ const PYTHON: [(&str, &str); 7] = [
 /// Those that read exported graphs.
 const GRAPHS: [&str; 4] = ["onnxruntime", "openvino", "openvino-bf16", "onnxruntime-int8"];
 const CANDLE: &str = "candle";
-const STAGES: [(&str, &str); 3] = [
-    ("text", "52 padded tokens to features"),
-    ("image", "pixels to features"),
-    ("end-to-end", "a JPEG file of 640x480 to features"),
+const STAGES: [Stage; 4] = [
+    Stage { name: "text", what: "52 padded tokens to features", batch: None },
+    Stage {
+        name: "short-texts",
+        what: "texts of 4 to 30 tokens to features, in batches of any size",
+        batch: Some(256),
+    },
+    Stage { name: "image", what: "pixels to features", batch: None },
+    Stage { name: "end-to-end", what: "a JPEG file of 640x480 to features", batch: None },
 ];
+/// What is timed.
+struct Stage {
+    /// As the workers know it.
+    name: &'static str,
+    what: &'static str,
+    /// The only size of batch, where the command line does not say it.
+    batch: Option<usize>,
+}
+
+impl Stage {
+    fn batches(&self, wanted: &[usize]) -> Vec<usize> {
+        self.batch.map_or_else(|| wanted.to_vec(), |batch| vec![batch])
+    }
+}
+
 /// Images of the batch whose peak memory is reported.
 const MEMORY_BATCH: usize = 32;
 /// How often a process is started to time loading.
@@ -86,8 +106,9 @@ fn measure(bench: &Bench, peers: &mut [Peer], largest: usize) {
         }
     }
     peers.iter_mut().for_each(Peer::start);
-    for (stage, _) in STAGES {
+    for Stage { name: stage, batch, .. } in STAGES {
         eprintln!("comparing: {stage}");
+        let largest = batch.unwrap_or(largest);
         let features: Vec<_> = peers.iter_mut().map(|peer| peer.features(stage, largest)).collect();
         let Some(expected) = reference(peers).and_then(|at| features[at].as_ref()) else { return };
         for (peer, features) in peers.iter_mut().zip(&features) {
@@ -96,8 +117,9 @@ fn measure(bench: &Bench, peers: &mut [Peer], largest: usize) {
             }
         }
     }
-    for (stage, _) in STAGES {
-        for &batch in &bench.batches {
+    for stage in STAGES {
+        for batch in stage.batches(&bench.batches) {
+            let stage = stage.name;
             for peer in &mut *peers {
                 peer.warm_up(stage, batch);
             }

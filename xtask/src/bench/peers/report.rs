@@ -13,7 +13,9 @@ pub(super) fn section(
     reference: &str,
     conditions: &str,
 ) -> String {
-    let tables = STAGES.map(|(stage, what)| (format!("{stage}: {what}"), times(stage, peers, batches, work)));
+    let tables = STAGES.map(|stage| {
+        (format!("{}: {}", stage.name, stage.what), times(stage.name, peers, &stage.batches(batches), work))
+    });
     let more =
         [("Loading and memory".to_string(), loading(peers)), (format!("Distance from {reference}"), distances(peers))];
     let tables = tables.into_iter().chain(more).map(|(heading, table)| format!("\n#### {heading}\n\n{table}"));
@@ -63,10 +65,10 @@ fn loading(peers: &[Peer]) -> String {
 }
 
 fn distances(peers: &[Peer]) -> String {
-    let columns = STAGES.iter().map(|(stage, _)| format!("{stage}: largest, least cosine"));
+    let columns = STAGES.iter().map(|stage| format!("{}: largest, least cosine", stage.name));
     rows(peers, columns, |peer| {
-        let cells = STAGES.iter().map(|(stage, _)| {
-            let found = peer.distances.iter().find(|(of, _)| of == stage);
+        let cells = STAGES.iter().map(|stage| {
+            let found = peer.distances.iter().find(|(of, _)| *of == stage.name);
             found.map_or_else(String::new, |(_, d)| format!("{:.1e}, {:.7}", d.largest, d.cosine))
         });
         cells.collect()

@@ -102,7 +102,8 @@ impl Worker {
 
 /// The end of what a program wrote to standard error: the first sentence of its last line, and the hint after it.
 pub(super) fn reason(text: &str) -> Option<String> {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().peekable();
+    let said = |line: &&str| !line.is_empty() && !line.starts_with("note: ");
+    let mut lines = text.lines().map(str::trim).filter(said).rev().peekable();
     let hint = lines.next_if(|line| line.starts_with("hint: "));
     let said = lines.next()?.split(". ").next()?;
     Some(hint.map_or_else(|| said.into(), |hint| format!("{said} ({hint})")))
@@ -143,6 +144,8 @@ mod tests {
         assert!(Worker::start(&missing).err().unwrap().starts_with("no-such-program: "));
         let reason = Worker::start(&shell("echo no model >&2; echo hint: give one >&2; exit 1")).err().unwrap();
         assert_eq!(reason, "exit status: 1: no model (hint: give one)");
+        let panic = Worker::start(&shell("echo out of range >&2; echo note: run again >&2; exit 101")).err().unwrap();
+        assert_eq!(panic, "exit status: 101: out of range");
         let babble = Worker::start(&shell("echo hello; read a")).err().unwrap();
         assert!(babble.starts_with("answers `hello`: "), "{babble}");
     }
