@@ -61,12 +61,14 @@ fn rows<const C: usize, const L: usize>(src: &[u8], width: usize, weights: &Weig
     let (from, to) = (width * C, weights.len() * C);
     let mut out = vec![0; src.len() / from * to];
     let arch = Arch::new();
+    #[cfg(target_arch = "x86_64")]
+    let avx2 = pulp::x86::V3::try_new(); // `arch` is another one where there is AVX-512
     // Steps may run past the end of a row, where their weights are zero.
     let mut lanes = vec![vec![0_u8; width * L + STEP]; ROWS];
     for (src, out) in src.chunks(from * ROWS).zip(out.chunks_mut(to * ROWS)) {
         let rows = Horizontal::<C, L> { src, from, lanes: &mut lanes, weights: &expanded, out, to };
         #[cfg(target_arch = "x86_64")]
-        if let (4, Arch::V3(simd)) = (L, arch) {
+        if let (4, Some(simd)) = (L, avx2) {
             simd.vectorize(InAvx2 { rows, simd });
             continue;
         }
