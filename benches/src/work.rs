@@ -42,7 +42,7 @@ fn transformer(layers: usize, tokens: usize, width: usize, inner: usize) -> usiz
 pub fn peak() -> f64 {
     let seconds = |_| {
         let start = Instant::now();
-        let sums = rayon::broadcast(|_| Arch::new().dispatch(MultiplyAdds));
+        let sums = rayon::broadcast(|_| Arch::new().dispatch(MultiplyAdds { rounds: ROUNDS }));
         (start.elapsed().as_secs_f64(), black_box(sums))
     };
     let best = (0..10).map(seconds).map(|(seconds, _)| seconds).fold(f64::INFINITY, f64::min);
@@ -54,7 +54,16 @@ pub fn peak() -> f64 {
 const SUMS: usize = 16;
 const ROUNDS: usize = 4_000_000;
 
-struct MultiplyAdds;
+/// As many fused multiply-adds of f32 or a few more, on registers, on all threads.
+pub fn multiply_adds(count: usize) -> Vec<f32> {
+    let lanes = Arch::new().dispatch(Lanes);
+    let rounds = count.div_ceil(rayon::current_num_threads() * lanes * SUMS);
+    rayon::broadcast(|_| Arch::new().dispatch(MultiplyAdds { rounds }))
+}
+
+struct MultiplyAdds {
+    rounds: usize,
+}
 
 impl WithSimd for MultiplyAdds {
     type Output = f32;
@@ -64,7 +73,7 @@ impl WithSimd for MultiplyAdds {
     fn with_simd<S: Simd>(self, simd: S) -> f32 {
         let factor = simd.splat_f32s(black_box(0.999));
         let mut sums = [factor; SUMS];
-        for _ in 0..ROUNDS {
+        for _ in 0..self.rounds {
             for sum in &mut sums {
                 *sum = simd.mul_add_f32s(*sum, factor, factor);
             }

@@ -104,7 +104,8 @@ pub(crate) struct Scratch {
     pub(crate) pairs: Vec<u32>,
 }
 
-/// As much of a buffer, with what is in it.
+/// The first `len` numbers of a buffer that grows if need be. What is left in them may stay in lanes that no result reads; whatever is
+/// summed over must be written.
 #[inline(always)]
 pub(crate) fn at_least<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
     if buffer.len() < len {
@@ -114,7 +115,6 @@ pub(crate) fn at_least<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &m
 }
 
 /// A head of a sequence.
-#[derive(Clone)]
 pub(crate) struct Head<'a> {
     pub(crate) inputs: &'a Attention<'a>,
     /// Where the result of the batch begins.
@@ -140,7 +140,7 @@ impl<'a> Head<'a> {
         self.inputs.values.head(self.sequence, row, &self.columns)
     }
 
-    /// The products of a query with the keys to weights that add up to what is given.
+    /// Turns a query's products with the keys into weights, in place, and gives their sum.
     #[inline(always)]
     pub(crate) fn weigh<S: Simd>(&self, simd: S, query: usize, scores: &mut [f32]) -> f32 {
         let bias = self.inputs.bias.map(|bias| bias.head(self.sequence, query, &(0..scores.len())));

@@ -11,6 +11,8 @@
 // A kernel must become part of the function that its instruction set is turned on for.
 #![allow(clippy::inline_always)]
 
+use std::sync::{Mutex, TryLockError};
+
 mod activation;
 mod attention;
 #[cfg(target_arch = "x86_64")]
@@ -33,7 +35,14 @@ pub use isa::{Isa, VARIABLE};
 pub use packing::pack_rows;
 pub use product::{Epilogue, PANEL, affine, pack};
 
-/// Runs work on a thread of rayon's pool, where kernels start without waking one first.
+/// Runs work on a thread of rayon's pool, where kernels start without waking one first. Work that comes while other work runs so stays
+/// where it is: inside the pool one would wait below the other on its stack.
 pub fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = match ALONE.try_lock() {
+        Ok(alone) => alone,
+        Err(TryLockError::Poisoned(panicked)) => panicked.into_inner(),
+        Err(TryLockError::WouldBlock) => return work(),
+    };
     rayon::scope(|_| work())
 }

@@ -4,7 +4,7 @@
 //!
 //! The blocking is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a block of rows
 //! stays in the second cache while the panels of weights pass by. Rows of more than [`DEPTH`] inputs are gathered first: in place
-//! they could share few sets of the first cache, as they do where K is a multiple of a page.
+//! they could share few sets of the first cache, as they do where a row's bytes are a multiple of a page.
 
 use std::ops::Range;
 
@@ -130,8 +130,9 @@ fn gather<'a>(rows: impl Iterator<Item = &'a [f32]>, depth: &Range<usize>, to: &
 fn gather_all(x: &[f32], inputs: usize) -> Vec<f32> {
     let rows = x.len() / inputs;
     let mut gathered = vec![0.0; inputs.div_ceil(DEPTH) * rows * DEPTH];
-    gathered.par_chunks_mut(rows * DEPTH).enumerate().for_each(|(block, to)| {
-        gather(x.chunks_exact(inputs), &(block * DEPTH..inputs.min((block + 1) * DEPTH)), to);
+    gathered.par_chunks_mut(DEPTH).with_min_len(16).enumerate().for_each(|(at, to)| {
+        let (start, row) = (at / rows * DEPTH, at % rows);
+        gather(x[row * inputs..].chunks_exact(inputs), &(start..inputs.min(start + DEPTH)), to);
     });
     gathered
 }
@@ -160,12 +161,14 @@ impl Kernel for Task<'_> {
                 while row < rows.len() {
                     let left = &left[row * apart..];
                     let at = rows.start + row;
+                    // The first tile of a panel fetches the next panel, which comes from far away.
+                    let next = if row == 0 { inputs * PANEL } else { 0 };
                     row += match rows.len() - row {
-                        rest if rest >= R => part.tile::<S, R, V>(simd, left, apart, at, row == 0),
-                        8.. => part.tile::<S, 8, V>(simd, left, apart, at, row == 0),
-                        4.. => part.tile::<S, 4, V>(simd, left, apart, at, row == 0),
-                        2.. => part.tile::<S, 2, V>(simd, left, apart, at, row == 0),
-                        _ => part.tile::<S, 1, V>(simd, left, apart, at, row == 0),
+                        rest if rest >= R => part.tile::<S, R, V>(simd, left, apart, at, next),
+                        8.. => part.tile::<S, 8, V>(simd, left, apart, at, next),
+                        4.. => part.tile::<S, 4, V>(simd, left, apart, at, next),
+                        2.. => part.tile::<S, 2, V>(simd, left, apart, at, next),
+                        _ => part.tile::<S, 1, V>(simd, left, apart, at, next),
                     };
                 }
             }
@@ -182,8 +185,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// `R` rows from `row` on, whose inputs stand in `left`, `apart` from each other; gives `R`. The `first` tile of a panel fetches
-    /// the next panel, which comes from far away.
+    /// `R` rows from `row` on, whose inputs stand in `left`, `apart` from each other; `next` as in [`tile`]. Gives `R`.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &self,
@@ -191,12 +193,12 @@ impl Part<'_> {
         left: &[f32],
         apart: usize,
         row: usize,
-        first: bool,
+        next: usize,
     ) -> usize {
         let Self { product: Product { inputs, panels, epilogue, .. }, panel, depth, output } = self;
         let rows = std::array::from_fn(|i| &left[i * apart..][..depth.len()]);
         let weights = &panels[panel * inputs * PANEL..][depth.start * PANEL..depth.end * PANEL];
-        let sums = tile::<S, R, V>(simd, rows, weights, if first { inputs * PANEL } else { 0 });
+        let sums = tile::<S, R, V>(simd, rows, weights, next);
         let (outputs, at) = (epilogue.bias.len(), panel * PANEL);
         for (i, sums) in sums.into_iter().enumerate() {
             let start = (row + i) * outputs + at;

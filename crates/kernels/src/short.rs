@@ -67,6 +67,7 @@ pub(crate) trait Kept: Copy + Send {
     /// Results in one.
     const RESULTS: usize;
 
+    /// Writes all of `to`, which nothing was written to before.
     fn keep(line: &[f32; PANEL], to: &mut [Self]);
 }
 

@@ -4,7 +4,8 @@
 mod common;
 
 use chinese_clip_kernels::{
-    Activation, Attention, Epilogue, Isa, PANEL, Precision, Rows, activate, affine, attention, pack, pack_rows,
+    Activation, Attention, Epilogue, Isa, PANEL, Precision, Rows, activate, affine, attention, on_threads, pack,
+    pack_rows,
 };
 use common::numbers;
 
@@ -87,7 +88,17 @@ fn activations_of_special_numbers() {
 
 #[test]
 fn products_of_any_shape() {
-    let shapes = [(1, 1, 16), (1, 7, 32), (5, 256, 16), (6, 257, 48), (27, 1700, 48), (241, 33, 80), (300, 64, 512)];
+    let shapes = [
+        (1, 1, 16),
+        (1, 7, 32),
+        (5, 256, 16),
+        (6, 257, 48),
+        (27, 1700, 48),
+        (241, 33, 80),
+        (241, 800, 16),
+        (241, 800, 48),
+        (300, 64, 512),
+    ];
     for isa in Isa::available() {
         for (seed, (m, k, n)) in shapes.into_iter().enumerate() {
             let seed = seed as u64 * 10;
@@ -226,5 +237,25 @@ fn batches_of_different_lengths_are_computed_each_for_itself() {
     for (isa, precision) in kinds() {
         let alone: Vec<f32> = batches.iter().flat_map(|batch| attention(isa, precision, &[*batch])).collect();
         assert_eq!(attention(isa, precision, &batches), alone, "{}", isa.name());
+    }
+}
+
+#[test]
+fn what_is_left_in_scratch_does_not_show() {
+    let d = 21;
+    let (noise, nothing) = (numbers(50 * d, 4), vec![f32::NAN; 50 * d]);
+    let batch = |numbers, q, l| {
+        let rows = Rows { numbers, row: d, sequence: 0 };
+        Attention { queries: rows, keys: rows, values: rows, bias: None, lengths: [1, q, l], heads: 1, width: d }
+    };
+    // On a thread of the pool, many tasks follow each other with the same scratch.
+    let pair = [batch(&nothing, 50, 50), batch(&noise, 9, 33)];
+    for (isa, precision) in kinds() {
+        let alone = attention(isa, precision, &pair[1..]);
+        let found = on_threads(|| attention(isa, precision, &pair.repeat(16)));
+        for of_pair in found.chunks_exact(59 * d) {
+            assert!(of_pair[..50 * d].iter().all(|x| x.is_nan()), "{} {precision:?}", isa.name());
+            assert_eq!(of_pair[50 * d..], alone, "{} {precision:?}", isa.name());
+        }
     }
 }

@@ -197,7 +197,7 @@ impl PreparedModel {
     /// The inference form with the given weights in `dtype`, loaded as it is: no canonical form is made on the way, and
     /// the weights are in memory once. Every tensor is used, and none is missing.
     ///
-    /// On `flex`, bf16 and [`DType::I8`] are the formats of products of layers alone; all else is f32. A ResNet is f32 there in every
+    /// On `flex`, bf16 is the format of what layers and attention multiply, [`DType::I8`] of what layers multiply; all else is f32. A ResNet is f32 there in every
     /// format: its convolutions in f16 round their sums.
     ///
     /// A model with a ResNet, which is small, goes by way of the canonical form in f32: its folded weights are rounded once. So does

@@ -24,7 +24,7 @@ const NUMERICS: u32 = 1;
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
     /// Number format of weights and activations; `None` is [`default_dtype`] of the device. Logits are f32 always. On `flex`, bf16
-    /// and [`DType::I8`] are formats of the products of layers alone, and all else is f32.
+    /// is the format of what layers and attention multiply, [`DType::I8`] of what layers multiply, and all else is f32.
     pub dtype: Option<DType>,
     /// Which reference the preparation of texts and images follows.
     pub dialect: Dialect,

@@ -1,6 +1,6 @@
 //! The blocks on burn's CPU backend `flex`, by the kernels of `chinese-clip-kernels`.
 //!
-//! A function gives `None` for tensors of another backend or number format, and for rare activations: the caller then
+//! A function that computes gives `None` for tensors of another backend or number format, and for rare activations: the caller then
 //! computes with burn's own operations. burn's `try_into_primitive` is what tells; a tensor that records gradients is not one
 //! of `flex` either.
 

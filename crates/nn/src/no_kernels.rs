@@ -27,7 +27,7 @@ pub(crate) fn affine(
     None
 }
 
-/// Runs work on a tensor like this one.
+/// Runs work where it is.
 pub fn on_threads<R: Send>(_: &Tensor<1>, work: impl FnOnce() -> R + Send) -> R {
     work()
 }

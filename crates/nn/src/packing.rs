@@ -1,13 +1,13 @@
 //! How the prepared form keeps its weights.
 
-/// Numbers of the weights of [`PreparedLinear`](crate::PreparedLinear) once they are packed for a backend's kernels. Activations
-/// between layers are f32 in all of them.
+/// Numbers of the weights of [`PreparedLinear`](crate::PreparedLinear) once they are packed for a backend's kernels. What enters and leaves
+/// a block is f32 in all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Packing {
     /// As they are.
     #[default]
     Whole,
-    /// bf16, and so is what they are multiplied by; sums are f32.
+    /// bf16, and so is what they are multiplied by, and what attention multiplies; sums are f32.
     Bf16,
     /// 8 bits, and so is what they are multiplied by; sums are whole numbers.
     Int8,

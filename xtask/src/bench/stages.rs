@@ -8,7 +8,7 @@ use super::{Bench, machine, milliseconds, page, plot, table};
 use crate::{Failure, page as sections, root};
 
 /// In the order of the page, with what a call is.
-const STAGES: [(&str, &str); 10] = [
+const STAGES: [(&str, &str); 13] = [
     ("decode", "One JPEG in memory to a picture."),
     ("resize", "One picture to normalised pixels of 224x224."),
     ("tokenise", "Strings to token ids."),
@@ -22,6 +22,13 @@ const STAGES: [(&str, &str); 10] = [
         "All pairs of as many texts as images: `host` from embeddings, as the pipeline does, devices from features.",
     ),
     ("load", "A checkpoint's directory, in the page cache, to a model that is ready."),
+    (
+        "product",
+        "The kernel of a linear layer from 768 to 3072 with GELU, 197 rows to a picture; `burn` by its operations on `flex`, and as many \
+         multiply-adds on registers.",
+    ),
+    ("attention", "The kernel of attention: 12 heads of width 64, 197 tokens to a picture; likewise."),
+    ("activation", "The kernel of GELU, on one thread: 197 x 3072 numbers to a picture."),
 ];
 
 pub(super) fn run(bench: &Bench) -> Result<(), Failure> {

@@ -109,9 +109,7 @@ impl Worker {
             _ => bail!("no stage {stage}"),
         })
     }
-}
 
-impl Worker {
     fn texts(&self, ids: &Tensor, mask: &Tensor) -> Result<Tensor> {
         Ok(self.model.get_text_features(ids, Some(&ids.zeros_like()?), Some(mask))?)
     }

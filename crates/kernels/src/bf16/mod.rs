@@ -1,6 +1,6 @@
-//! Linear layers with weights and activations in bf16, the upper half of an f32; sums are f32.
+//! Linear layers and attention that multiply bf16, the upper half of an f32; sums are f32.
 //!
-//! Shapes: M rows, K inputs, G = K / 2 pairs of inputs, N outputs.
+//! Shapes of layers: M rows, K inputs, G = K / 2 pairs of inputs, N outputs.
 //!
 //! Each number is rounded to nearest even, and so is within 2^-9 of itself: a product is within 2^-8, and a sum of products within
 //! 2^-8 of the sum of their magnitudes, on every instruction set. AVX512-BF16 takes numbers below 2^-126 as 0.

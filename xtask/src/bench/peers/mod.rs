@@ -35,12 +35,17 @@ const STAGES: [Stage; 4] = [
     Stage { name: "text", what: "52 padded tokens to features", batch: None },
     Stage {
         name: "short-texts",
-        what: "texts of 4 to 30 tokens to features, in batches of any size",
+        what: "256 texts of 4 to 30 tokens to features; peers take 32 at a time, padded to the longest",
         batch: Some(256),
     },
     Stage { name: "image", what: "pixels to features", batch: None },
     Stage { name: "end-to-end", what: "a JPEG file of 640x480 to features", batch: None },
 ];
+/// Images of the batch whose peak memory is reported.
+const MEMORY_BATCH: usize = 32;
+/// How often a process is started to time loading.
+const STARTS: usize = 3;
+
 /// What is timed.
 struct Stage {
     /// As the workers know it.
@@ -55,11 +60,6 @@ impl Stage {
         self.batch.map_or_else(|| wanted.to_vec(), |batch| vec![batch])
     }
 }
-
-/// Images of the batch whose peak memory is reported.
-const MEMORY_BATCH: usize = 32;
-/// How often a process is started to time loading.
-const STARTS: usize = 3;
 
 pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
     bench.check_peers(&PYTHON.map(|(name, _)| name).into_iter().chain([CANDLE]).collect::<Vec<_>>())?;

@@ -1,0 +1,107 @@
+//! Each kernel beside burn's own operation on `flex`, at the sizes of ViT-B/16, and beside as many fused multiply-adds on registers: no
+//! product in f32 can be faster. A batch is as many pictures of 197 tokens.
+
+#![allow(missing_docs, clippy::expect_used)] // criterion's macros make public functions; a bench fails by panicking
+
+use burn::tensor::activation::gelu;
+use burn::tensor::module::{attention, linear};
+use burn::tensor::ops::AttentionModuleOptions;
+use chinese_clip::{Device, Tensor, TensorData, device};
+use chinese_clip_benches::{Setting, multiply_adds, slow_group};
+use chinese_clip_kernels::{
+    self as kernels, Activation, Attention, Bf16Weights, Epilogue, Int8Weights, Isa, Precision, Rows, activate,
+};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+
+const TOKENS: usize = 197;
+const WIDTH: usize = 768;
+const INNER: usize = 4 * WIDTH;
+const HEADS: usize = 12;
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i as f32 * 0.7).sin()).collect()
+}
+
+fn tensor<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers(shape.iter().product()), shape), device)
+}
+
+/// A row of the table: `work` as one implementation does it.
+fn bench<R>(group: &mut BenchmarkGroup<'_, WallTime>, batch: usize, name: &str, mut work: impl FnMut() -> R) {
+    group.bench_function(format!("ViT-B-16/{batch}/{name}"), |b| b.iter(&mut work));
+}
+
+/// The first layer of an MLP with its activation.
+fn product(c: &mut Criterion) {
+    let (isa, flex) = (Isa::current(), device("flex").expect("flex"));
+    let (weight, bias) = (numbers(WIDTH * INNER), numbers(INNER));
+    let panels = kernels::pack(&weight, WIDTH, INNER);
+    let (bf16, int8) = (Bf16Weights::pack(&weight, WIDTH, INNER), Int8Weights::pack(&weight, WIDTH, INNER));
+    let epilogue = Epilogue { bias: &bias, activation: Activation::Gelu, residual: None };
+    let mut group = slow_group(c, "product");
+    for &batch in Setting::from_environment().batches {
+        let (rows, x) = (batch * TOKENS, numbers(batch * TOKENS * WIDTH));
+        group.throughput(Throughput::Elements((2 * rows * WIDTH * INNER) as u64));
+        bench(&mut group, batch, "f32", || kernels::affine(isa, &x, WIDTH, &panels, epilogue));
+        bench(&mut group, batch, "bf16", || bf16.affine(isa, &x, 0..INNER, epilogue));
+        bench(&mut group, batch, "int8", || int8.affine(isa, &x, 0..INNER, epilogue));
+        let (x, w, b) = (tensor([batch, TOKENS, WIDTH], &flex), tensor([WIDTH, INNER], &flex), tensor([INNER], &flex));
+        bench(&mut group, batch, "burn", || gelu(linear(x.clone(), w.clone(), Some(b.clone()))));
+        bench(&mut group, batch, "peak of f32", || multiply_adds(rows * WIDTH * INNER));
+    }
+    group.finish();
+}
+
+/// Attention of all tokens to all, from one matrix of queries, keys and values.
+fn attention_of_tokens(c: &mut Criterion) {
+    let (isa, flex) = (Isa::current(), device("flex").expect("flex"));
+    let mut group = slow_group(c, "attention");
+    for &batch in Setting::from_environment().batches {
+        let qkv = numbers(batch * TOKENS * 3 * WIDTH);
+        let part = |start: usize| Rows { numbers: &qkv[start * WIDTH..], row: 3 * WIDTH, sequence: TOKENS * 3 * WIDTH };
+        let inputs = Attention {
+            queries: part(0),
+            keys: part(1),
+            values: part(2),
+            bias: None,
+            lengths: [batch, TOKENS, TOKENS],
+            heads: HEADS,
+            width: WIDTH / HEADS,
+        };
+        let operations = 4 * batch * TOKENS * TOKENS * WIDTH;
+        group.throughput(Throughput::Elements(operations as u64));
+        bench(&mut group, batch, "f32", || kernels::attention(isa, Precision::F32, &[inputs]));
+        bench(&mut group, batch, "bf16", || kernels::attention(isa, Precision::Bf16, &[inputs]));
+        let qkv = tensor([batch, TOKENS, 3 * WIDTH], &flex);
+        let heads = |start: usize| {
+            let part = qkv.clone().narrow(2, start * WIDTH, WIDTH);
+            part.reshape([batch, TOKENS, HEADS, WIDTH / HEADS]).swap_dims(1, 2)
+        };
+        let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: false };
+        bench(&mut group, batch, "burn", || attention(heads(0), heads(1), heads(2), None, None, options));
+        bench(&mut group, batch, "peak of f32", || multiply_adds(operations / 2));
+    }
+    group.finish();
+}
+
+/// GELU of what is inside an MLP, on one thread.
+fn activation(c: &mut Criterion) {
+    let (isa, flex) = (Isa::current(), device("flex").expect("flex"));
+    let mut group = slow_group(c, "activation");
+    for &batch in Setting::from_environment().batches {
+        let count = batch * TOKENS * INNER;
+        group.throughput(Throughput::Elements(count as u64));
+        let (x, mut y) = (numbers(count), vec![0.0; count]);
+        bench(&mut group, batch, "f32", || {
+            y.copy_from_slice(&x);
+            activate(isa, Activation::Gelu, &mut y);
+        });
+        let x = tensor([batch * TOKENS, INNER], &flex);
+        bench(&mut group, batch, "burn", || gelu(x.clone()));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, product, attention_of_tokens, activation);
+criterion_main!(benches);
