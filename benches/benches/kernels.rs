@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::expect_used)] // criterion's macros make public functions; a bench fails by panicking
 
 use burn::tensor::activation::gelu;
-use burn::tensor::module::{attention, linear};
+use burn::tensor::module::{attention, layer_norm, linear};
 use burn::tensor::ops::AttentionModuleOptions;
 use chinese_clip::{Device, Tensor, TensorData, device};
 use chinese_clip_benches::{Setting, multiply_adds, slow_group};
@@ -103,5 +103,21 @@ fn activation(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, product, attention_of_tokens, activation);
+/// Layer normalisation of all tokens.
+fn norm(c: &mut Criterion) {
+    let (isa, flex) = (Isa::current(), device("flex").expect("flex"));
+    let (scale, shift) = (numbers(WIDTH), numbers(WIDTH));
+    let norm = kernels::LayerNorm { scale: &scale, shift: &shift, epsilon: 1e-5 };
+    let mut group = slow_group(c, "norm");
+    for &batch in Setting::from_environment().batches {
+        group.throughput(Throughput::Elements((batch * TOKENS * WIDTH) as u64));
+        let x = numbers(batch * TOKENS * WIDTH);
+        bench(&mut group, batch, "f32", || kernels::layer_norm(isa, &x, norm));
+        let (x, [scale, shift]) = (tensor([batch, TOKENS, WIDTH], &flex), [(); 2].map(|()| tensor([WIDTH], &flex)));
+        bench(&mut group, batch, "burn", || layer_norm(x.clone(), scale.clone(), Some(shift.clone()), 1e-5));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, product, attention_of_tokens, activation, norm);
 criterion_main!(benches);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::activation::exp;
 use crate::isa::Kernel;
 use crate::output::{Output, fill};
-use crate::product::tile;
+use crate::product::{of_height, tile, tiles};
 use crate::{Isa, PANEL, bf16};
 
 /// Rows of `[B, Q or L, N]` that may lie inside a wider matrix.
@@ -183,25 +183,40 @@ impl Kernel for Whole<'_> {
         let (values, scores) = rest.split_at_mut(e.next_multiple_of(PANEL) * l);
         pack_transposed(keys, e, |row| head.key(row), l);
         pack(values, l, |row| head.value(row), e);
-        for from in (0..q).step_by(R) {
-            let valid = R.min(q - from);
-            let rows = std::array::from_fn(|i| head.query(from + i.min(valid - 1)));
-            for (panel, block) in keys.chunks_exact(e * PANEL).enumerate() {
-                let sums = tile::<S, R, V>(simd, rows, block, 0);
-                for (sums, row) in sums.iter().zip(scores.chunks_exact_mut(padded)) {
-                    S::as_mut_simd_f32s(&mut row[panel * PANEL..][..PANEL]).0.copy_from_slice(sums);
-                }
+        for queries in tiles(q, R) {
+            of_height!(queries.len(), R, N => head.attend::<S, N, V>(simd, queries.start, [keys, values], scores));
+        }
+    }
+}
+
+impl Head<'_> {
+    /// `N` queries from `from` on. `scores` has room for as many rows of whole panels of keys.
+    #[inline(always)]
+    fn attend<S: Simd, const N: usize, const V: usize>(
+        &self,
+        simd: S,
+        from: usize,
+        [keys, values]: [&[f32]; 2],
+        scores: &mut [f32],
+    ) {
+        let ([_, _, l], e) = (self.inputs.lengths, self.inputs.width);
+        let padded = l.next_multiple_of(PANEL);
+        let rows = std::array::from_fn(|i| self.query(from + i));
+        for (panel, block) in keys.chunks_exact(e * PANEL).enumerate() {
+            let sums = tile::<S, N, V>(simd, rows, block, 0);
+            for (sums, row) in sums.iter().zip(scores.chunks_exact_mut(padded)) {
+                S::as_mut_simd_f32s(&mut row[panel * PANEL..][..PANEL]).0.copy_from_slice(sums);
             }
-            let mut sums = [1.0; R];
-            for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(valid) {
-                *sum = head.weigh(simd, from + i, &mut row[..l]);
-            }
-            let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);
-            for (panel, block) in values.chunks_exact(l * PANEL).enumerate() {
-                let context = tile::<S, R, V>(simd, weights, block, 0);
-                for (i, context) in context.iter().enumerate().take(valid) {
-                    head.write(simd, from + i, panel, context, sums[i]);
-                }
+        }
+        let mut sums = [1.0; N];
+        for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate() {
+            *sum = self.weigh(simd, from + i, &mut row[..l]);
+        }
+        let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);
+        for (panel, block) in values.chunks_exact(l * PANEL).enumerate() {
+            let context = tile::<S, N, V>(simd, weights, block, 0);
+            for (i, context) in context.iter().enumerate() {
+                self.write(simd, from + i, panel, context, sums[i]);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::arch::x86_64::{
 
 use pulp::Simd;
 
+use crate::product::of_height;
 use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
 use crate::{Isa, PANEL};
 
@@ -33,16 +34,12 @@ macro_rules! dot {
                 Tile { rows, valid, panels }: Tile<'_>,
                 sums: &mut Sums<$Sum>,
             ) {
-                const HALF: usize = ROWS / 2;
                 // SAFETY: the machine has the instructions, or there would be no `self`.
                 unsafe {
                     match *panels {
-                        [a] if valid <= HALF => $module::tile::<HALF, 1>(rows, [a], sums),
-                        [a, b] if valid <= HALF => $module::tile::<HALF, 2>(rows, [a, b], sums),
-                        [a, b, c] if valid <= HALF => $module::tile::<HALF, 3>(rows, [a, b, c], sums),
-                        [a] => $module::tile::<ROWS, 1>(rows, [a], sums),
-                        [a, b] => $module::tile::<ROWS, 2>(rows, [a, b], sums),
-                        [a, b, c] => $module::tile::<ROWS, 3>(rows, [a, b, c], sums),
+                        [a] => $module::of_height(valid, rows, [a], sums),
+                        [a, b] => $module::of_height(valid, rows, [a, b], sums),
+                        [a, b, c] => $module::of_height(valid, rows, [a, b, c], sums),
                         _ => {}
                     }
                 }
@@ -53,7 +50,17 @@ macro_rules! dot {
             use super::*;
 
             #[target_feature(enable = $features)]
-            pub(super) fn tile<const R: usize, const P: usize>(
+            pub(super) fn of_height<const P: usize>(
+                height: usize,
+                rows: [&[u32]; ROWS],
+                panels: [&[u32]; P],
+                to: &mut Sums<$Sum>,
+            ) {
+                of_height!(height, ROWS, N => tile::<N, P>(rows, panels, to), 1 2 3 4 5 6 7 8);
+            }
+
+            #[target_feature(enable = $features)]
+            fn tile<const R: usize, const P: usize>(
                 rows: [&[u32]; ROWS],
                 panels: [&[u32]; P],
                 to: &mut Sums<$Sum>,

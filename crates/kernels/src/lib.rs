@@ -1,4 +1,5 @@
-//! CPU kernels on plain slices of f32: matrix products with a fused end, attention for short sequences, activations.
+//! CPU kernels on plain slices of f32: matrix products with a fused end, attention for short sequences, layer
+//! normalisation, activations.
 //!
 //! Nothing here knows burn or a model. Instruction sets ([`Isa`]) are chosen when the program runs: each kernel is written
 //! once over vectors of any width (`pulp`) and compiled for each set. Threads are those of rayon's global pool, which burn's
@@ -22,6 +23,7 @@ mod avx512;
 mod bf16;
 mod int8;
 mod isa;
+mod norm;
 mod output;
 mod packing;
 mod product;
@@ -32,6 +34,7 @@ pub use attention::{Attention, Precision, Rows, attention};
 pub use bf16::Bf16Weights;
 pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
+pub use norm::{LayerNorm, layer_norm};
 pub use packing::pack_rows;
 pub use product::{Epilogue, PANEL, affine, pack};
 

@@ -91,16 +91,39 @@ struct Product<'a> {
     gathered: &'a [f32],
 }
 
-/// Blocks of a result, rows and columns, in whole tiles of `tile`: of rows that fit the cache, as many for each thread as for the others;
-/// columns are split too where those are too few to keep the threads busy.
+/// Blocks of a result, rows and columns: of rows that fit the cache, as many for each thread as for the others; columns are split too
+/// where those are too few to keep the threads busy. A tile has at most `tile` rows and, but for the last, just as many columns.
 pub(crate) fn blocks(rows: usize, columns: usize, tile: [usize; 2]) -> Vec<(Range<usize>, Range<usize>)> {
     let threads = rayon::current_num_threads();
     let down = rows.div_ceil(ROWS).next_multiple_of(threads);
     let down = if rows <= down * tile[0] * TILES { 1 } else { down };
     let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
-    let (down, across) = (shares(rows, down, tile[0]), shares(columns, across, tile[1]));
+    let (down, across) = (shares(rows, down, 1), shares(columns, across, tile[1]));
     down.iter().flat_map(|rows| across.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
 }
+
+/// As few tiles as rows of at most `most` allow, as even as can be: the last of many full ones would have few sums at once, and wait
+/// for them.
+pub(crate) fn tiles(rows: usize, most: usize) -> Vec<Range<usize>> {
+    shares(rows, rows.div_ceil(most), 1)
+}
+
+/// `$body`, for a tile of `$height` rows of at most `$most`, with that number as the constant `$N`; `$most` is one of the last numbers.
+macro_rules! of_height {
+    ($height:expr, $most:ident, $N:ident => $body:expr) => {
+        of_height!($height, $most, $N => $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    ($height:expr, $most:ident, $N:ident => $body:expr, $($known:literal)*) => {
+        match $height {
+            $($known if $known <= $most => {
+                const $N: usize = $known;
+                $body
+            })*
+            _ => unreachable!("a tile has more rows than registers hold"),
+        }
+    };
+}
+pub(crate) use of_height;
 
 /// At most `count` ranges of `0..len`, whose lengths in units of `unit` differ by one at most.
 fn shares(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
@@ -144,6 +167,7 @@ impl Kernel for Task<'_> {
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
         let Self { product, rows, columns, output, scratch } = self;
         let Product { x, inputs, gathered, .. } = product;
+        let tiles = tiles(rows.len(), R);
         for start in (0..inputs).step_by(DEPTH) {
             let depth = start..inputs.min(start + DEPTH);
             let (left, apart) = if inputs <= DEPTH {
@@ -157,19 +181,12 @@ impl Kernel for Task<'_> {
             };
             for panel in columns.clone() {
                 let part = Part { product, panel, depth: &depth, output };
-                let mut row = 0;
-                while row < rows.len() {
-                    let left = &left[row * apart..];
-                    let at = rows.start + row;
+                for tile in &tiles {
+                    let left = &left[tile.start * apart..];
+                    let at = rows.start + tile.start;
                     // The first tile of a panel fetches the next panel, which comes from far away.
-                    let next = if row == 0 { inputs * PANEL } else { 0 };
-                    row += match rows.len() - row {
-                        rest if rest >= R => part.tile::<S, R, V>(simd, left, apart, at, next),
-                        8.. => part.tile::<S, 8, V>(simd, left, apart, at, next),
-                        4.. => part.tile::<S, 4, V>(simd, left, apart, at, next),
-                        2.. => part.tile::<S, 2, V>(simd, left, apart, at, next),
-                        _ => part.tile::<S, 1, V>(simd, left, apart, at, next),
-                    };
+                    let next = if tile.start == 0 { inputs * PANEL } else { 0 };
+                    of_height!(tile.len(), R, N => part.tile::<S, N, V>(simd, left, apart, at, next));
                 }
             }
         }
@@ -185,7 +202,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// `R` rows from `row` on, whose inputs stand in `left`, `apart` from each other; `next` as in [`tile`]. Gives `R`.
+    /// `R` rows from `row` on, whose inputs stand in `left`, `apart` from each other; `next` as in [`tile`].
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &self,
@@ -194,7 +211,7 @@ impl Part<'_> {
         apart: usize,
         row: usize,
         next: usize,
-    ) -> usize {
+    ) {
         let Self { product: Product { inputs, panels, epilogue, .. }, panel, depth, output } = self;
         let rows = std::array::from_fn(|i| &left[i * apart..][..depth.len()]);
         let weights = &panels[panel * inputs * PANEL..][depth.start * PANEL..depth.end * PANEL];
@@ -214,7 +231,6 @@ impl Part<'_> {
                 to[j] = sum;
             }
         }
-        R
     }
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::isa::Kernel;
 use crate::output::{Output, fill};
-use crate::product::{blocks, finish};
+use crate::product::{blocks, finish, tiles};
 use crate::{Epilogue, Isa, PANEL};
 
 /// Rows of a tile.
@@ -136,12 +136,13 @@ impl<D: Dot, C: Scale<D::Sum>, T: Kept> Kernel for Task<'_, D, C, T> {
         let Self { product: Product { dot, scale, left, groups, panels, epilogue }, rows, columns, output } = self;
         let outputs = epilogue.bias.len();
         let mut sums = [[[D::Sum::default(); PANEL]; ROWS]; PANELS];
+        let tiles = tiles(rows.len(), ROWS);
         for first in columns.clone().step_by(PANELS) {
             let count = PANELS.min(columns.end - first);
             let of_panel = |i: usize| &panels[(first + i.min(count - 1)) * groups * PANEL..][..groups * PANEL];
             let weights: [&[u32]; PANELS] = std::array::from_fn(of_panel);
-            for row in rows.clone().step_by(ROWS) {
-                let valid = ROWS.min(rows.end - row);
+            for tile in &tiles {
+                let (row, valid) = (rows.start + tile.start, tile.len());
                 let rows = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
                 dot.tile::<S, V>(simd, Tile { rows, valid, panels: &weights[..count] }, &mut sums);
                 for (panel, sums) in (first..).zip(&sums[..count]) {

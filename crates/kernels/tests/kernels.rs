@@ -4,8 +4,8 @@
 mod common;
 
 use chinese_clip_kernels::{
-    Activation, Attention, Epilogue, Isa, PANEL, Precision, Rows, activate, affine, attention, on_threads, pack,
-    pack_rows,
+    Activation, Attention, Epilogue, Isa, LayerNorm, PANEL, Precision, Rows, activate, affine, attention, layer_norm,
+    on_threads, pack, pack_rows,
 };
 use common::numbers;
 
@@ -119,6 +119,47 @@ fn products_of_any_shape() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn rows_of_any_width_are_normalised() {
+    for isa in Isa::available() {
+        for (seed, (rows, width, middle)) in
+            [(1, 1, 0.0), (3, 7, 0.0), (20, 64, 3.0), (17, 100, -40.0), (9, 768, 0.3), (2, 1029, 1e3)]
+                .into_iter()
+                .enumerate()
+        {
+            let x: Vec<f32> = numbers(rows * width, seed as u64).into_iter().map(|x| x + middle).collect();
+            let (scale, shift) = (numbers(width, 50), numbers(width, 51));
+            for epsilon in [1e-12, 1e-5] {
+                let found = layer_norm(isa, &x, LayerNorm { scale: &scale, shift: &shift, epsilon });
+                assert_eq!(found.len(), x.len());
+                for (x, found) in x.chunks_exact(width).zip(found.chunks_exact(width)) {
+                    let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
+                    let squares = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>();
+                    let deviation = (squares / width as f64 + f64::from(epsilon)).sqrt();
+                    for (j, found) in found.iter().enumerate() {
+                        let (scale, shift) = (f64::from(scale[j]), f64::from(shift[j]));
+                        let wanted = (f64::from(x[j]) - mean) / deviation * scale + shift;
+                        // Stated at `LayerNorm`.
+                        let bound = (1.0 + mean.abs() / deviation) * (scale.abs() + wanted.abs()) / f64::from(1 << 20);
+                        let distance = (f64::from(*found) - wanted).abs();
+                        assert!(distance <= bound, "{} {rows}x{width}: {found} instead of {wanted}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_with_nan_is_nan_alone() {
+    for isa in Isa::available() {
+        let mut x = numbers(3 * 40, 1);
+        (x[41], x[85]) = (f32::NAN, f32::INFINITY);
+        let y = layer_norm(isa, &x, LayerNorm { scale: &[1.0; 40], shift: &[0.0; 40], epsilon: 1e-5 });
+        assert!(y[..40].iter().all(|y| y.is_finite()) && y[40..].iter().all(|y| y.is_nan()), "{}", isa.name());
     }
 }
 

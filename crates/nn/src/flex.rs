@@ -76,6 +76,19 @@ fn layer(
     Some(tensor(product(x.numbers(), epilogue), [b, l, bias.len()]))
 }
 
+/// Layer normalisation of the last dimension.
+pub(crate) fn layer_norm<const D: usize>(
+    x: &Tensor<D>,
+    gamma: &Tensor<1>,
+    beta: &Tensor<1>,
+    epsilon: f64,
+) -> Option<Tensor<D>> {
+    let shape = x.dims();
+    let (x, gamma, beta) = (Contiguous::of(x)?, Contiguous::of(gamma)?, Contiguous::of(beta)?);
+    let norm = kernels::LayerNorm { scale: gamma.numbers(), shift: beta.numbers(), epsilon: epsilon as f32 };
+    Some(tensor(kernels::layer_norm(Isa::current(), x.numbers(), norm), shape))
+}
+
 /// Weights in short numbers.
 #[derive(Debug, Clone)]
 pub(crate) enum Short {

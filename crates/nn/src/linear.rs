@@ -1,7 +1,6 @@
-//! burn's linear layer and layer norm, configured by struct literals: a new upstream field is a compile error, and
-//! nothing falls back to a default (burn's layer norm has an epsilon of 1e-5 of its own).
+//! burn's linear layer, configured by a struct literal: a new upstream field is a compile error, and nothing falls back to a default.
 
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, LinearLayout};
+use burn::nn::{Initializer, Linear, LinearConfig, LinearLayout};
 use burn::tensor::Device;
 
 /// A linear layer whose weight, `[in, out]`, is drawn from a normal distribution of standard deviation `std`, and whose bias is
@@ -10,9 +9,4 @@ pub fn linear(d_input: usize, d_output: usize, bias: bool, std: f64, device: &De
     let initializer = Initializer::Normal { mean: 0.0, std };
     let linear = LinearConfig { d_input, d_output, bias: false, initializer, layout: LinearLayout::Row }.init(device);
     Linear { bias: bias.then(|| Initializer::Zeros.init([d_output], device)), ..linear }
-}
-
-/// A layer norm over the last dimension.
-pub fn layer_norm(d_model: usize, epsilon: f64, device: &Device) -> LayerNorm {
-    LayerNormConfig { d_model, epsilon, bias: true }.init(device)
 }

@@ -3,10 +3,9 @@
 //! Follows `crossattention` of `ChineseCLIPTextLayer`, transformers 4.51.3: its positions are never relative.
 
 use burn::module::Module;
-use burn::nn::LayerNorm;
 use burn::tensor::Device;
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::{Attention, layer_norm};
+use chinese_clip_nn::{Attention, LayerNorm};
 
 /// Attention to an encoder, whose output is added to the input and normalised.
 #[derive(Module, Debug)]
@@ -20,7 +19,7 @@ impl CrossAttention {
         let (width, heads) = (config.hidden_size, config.num_attention_heads);
         Self {
             attention: Attention::init(width, heads, config.initializer_range, device),
-            norm: layer_norm(width, config.layer_norm_eps, device),
+            norm: LayerNorm::init(width, config.layer_norm_eps, device),
         }
     }
 }

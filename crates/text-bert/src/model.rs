@@ -5,10 +5,10 @@
 //! Shapes: B batch, L tokens, D width.
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::tensor::{Device, Int, Tensor, s};
 use chinese_clip_config::{PositionEmbedding, TextConfig};
-use chinese_clip_nn::{Attention, Mlp, Recorder, RelativePositions, Sequences, layer_norm};
+use chinese_clip_nn::{Attention, LayerNorm, Mlp, Recorder, RelativePositions, Sequences};
 
 use crate::batch::Tokens;
 use crate::cross::CrossAttention;
@@ -79,7 +79,7 @@ impl Embeddings {
             word_embeddings: Embedding { weight },
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: table(config.type_vocab_size),
-            norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),
+            norm: LayerNorm::init(config.hidden_size, config.layer_norm_eps, device),
             absolute: config.position_embedding_type == PositionEmbedding::Absolute,
         }
     }
@@ -110,7 +110,7 @@ pub(crate) struct Layer {
 impl Layer {
     pub(crate) fn init(config: &TextConfig, index: usize, device: &Device) -> Self {
         let (width, std) = (config.hidden_size, config.initializer_range);
-        let norm = || layer_norm(width, config.layer_norm_eps, device);
+        let norm = || LayerNorm::init(width, config.layer_norm_eps, device);
         let heads = [config.heads(index), config.head_width()];
         Self {
             attention: Attention::pruned(width, heads, std, device).with_positions(relative(config, device)),

@@ -5,10 +5,9 @@
 //! Shapes: B batch, L tokens, N tokens of all texts without padding, Q wanted tokens (L or 1), D width.
 
 use burn::module::Module;
-use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 use chinese_clip_config::TextConfig;
-use chinese_clip_nn::{Packed, Packing, PreparedAttention, PreparedMlp, Rows, Sequences};
+use chinese_clip_nn::{LayerNorm, Packed, Packing, PreparedAttention, PreparedMlp, Rows, Sequences};
 
 use crate::model::{Embeddings, Layer, relative};
 use crate::{TextModel, TokenBatch};

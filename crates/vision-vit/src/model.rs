@@ -7,12 +7,12 @@
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, PaddingConfig2d};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, PaddingConfig2d};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_config::VisionConfig;
-use chinese_clip_nn::{Attention, Mlp, PixelBatch, Recorder, Rows, layer_norm, resize_positions};
+use chinese_clip_nn::{Attention, LayerNorm, Mlp, PixelBatch, Recorder, Rows, resize_positions};
 
 use crate::PreparedVisionModel;
 
@@ -37,7 +37,7 @@ pub struct VisionOutput {
 impl VisionModel {
     /// A tower of random weights, which are drawn when first read.
     pub fn init(config: &VisionConfig, device: &Device) -> Self {
-        let norm = || layer_norm(config.hidden_size, config.layer_norm_eps, device);
+        let norm = || LayerNorm::init(config.hidden_size, config.layer_norm_eps, device);
         Self {
             embeddings: Embeddings::init(config, device),
             pre_layernorm: norm(),
@@ -149,7 +149,7 @@ pub(crate) struct Layer {
 impl Layer {
     pub(crate) fn init(config: &VisionConfig, device: &Device) -> Self {
         let (width, spread) = (config.hidden_size, Spread::of(config));
-        let norm = || layer_norm(width, config.layer_norm_eps, device);
+        let norm = || LayerNorm::init(width, config.layer_norm_eps, device);
         let attention = Attention::init(width, config.num_attention_heads, spread.inner, device);
         let mlp = Mlp::init(width, config.intermediate_size, config.hidden_act, spread.fc1, device);
         Self {

@@ -5,11 +5,11 @@
 //! tokens (T or 1), W width.
 
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::VisionConfig;
 use chinese_clip_nn::{
-    Packing, PixelBatch, PreparedAttention, PreparedMlp, Rows, Sequences, layer_norm, linear, resize_positions,
+    LayerNorm, Packing, PixelBatch, PreparedAttention, PreparedMlp, Rows, Sequences, linear, resize_positions,
 };
 
 use crate::VisionModel;
@@ -38,7 +38,7 @@ impl From<VisionModel> for PreparedVisionModel {
 impl PreparedVisionModel {
     /// A tower of random weights, which are drawn when first read.
     pub fn init(config: &VisionConfig, device: &Device) -> Self {
-        let norm = || layer_norm(config.hidden_size, config.layer_norm_eps, device);
+        let norm = || LayerNorm::init(config.hidden_size, config.layer_norm_eps, device);
         Self {
             embeddings: PreparedEmbeddings::init(config, device),
             pre_layernorm: norm(),

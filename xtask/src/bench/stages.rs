@@ -8,7 +8,7 @@ use super::{Bench, machine, milliseconds, page, plot, table};
 use crate::{Failure, page as sections, root};
 
 /// In the order of the page, with what a call is.
-const STAGES: [(&str, &str); 13] = [
+const STAGES: [(&str, &str); 14] = [
     ("decode", "One JPEG in memory to a picture."),
     ("resize", "One picture to normalised pixels of 224x224."),
     ("tokenise", "Strings to token ids."),
@@ -29,6 +29,7 @@ const STAGES: [(&str, &str); 13] = [
     ),
     ("attention", "The kernel of attention: 12 heads of width 64, 197 tokens to a picture; likewise."),
     ("activation", "The kernel of GELU, on one thread: 197 x 3072 numbers to a picture."),
+    ("norm", "The kernel of layer normalisation: 197 tokens of width 768 to a picture."),
 ];
 
 pub(super) fn run(bench: &Bench) -> Result<(), Failure> {

@@ -2,6 +2,8 @@
 //!
 //! Shapes: L keys, E width of a head.
 
+use std::ops::Range;
+
 use pulp::Simd;
 use pulp::bytemuck::cast;
 
@@ -9,6 +11,7 @@ use super::{round, rounded};
 use crate::PANEL;
 use crate::attention::{Head, Scratch, at_least};
 use crate::isa::Kernel;
+use crate::product::tiles;
 use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
 
 /// Writes a head's result by the instructions of `dot`.
@@ -35,8 +38,8 @@ impl<D: Dot<Sum = f32>> Kernel for Rounded<'_, D> {
         let (queries, weights) = rest.split_at_mut(ROWS * of_width);
         pack_keys(keys, queries, &head);
         pack_values(values, &head);
-        for from in (0..q).step_by(ROWS) {
-            let valid = ROWS.min(q - from);
+        for Range { start: from, end } in tiles(q, ROWS) {
+            let valid = end - from;
             for (i, to) in queries.chunks_exact_mut(of_width).enumerate().take(valid) {
                 round(head.query(from + i), to);
             }
