@@ -3,7 +3,7 @@
 
     python torch_gpu.py MODEL DEVICE DTYPE BATCHES LENGTH SECONDS
 
-It takes a transformers that fuses this model's attention (5.24.0 does, 4.51.3 does not). MODEL is a checkpoint in the hub's layout, BATCHES has commas, texts have LENGTH tokens, and each row takes about SECONDS.
+MODEL is a checkpoint in the hub's layout, BATCHES has commas, texts have LENGTH tokens, and each row takes about SECONDS.
 """
 import json
 import statistics
@@ -29,7 +29,7 @@ def seconds_of(compute, budget, least=3, warm_up=3):
 
 def main(model, device, dtype, batches, length, budget):
     names = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
-    modules = {stage: module.to(device, names[dtype]) for stage, module in towers(model, attn_implementation="sdpa").items()}
+    modules = {stage: module.to(device, names[dtype]) for stage, module in towers(model).items()}
     size = modules["image"].tower.config.image_size
     for batch in map(int, batches.split(",")):
         inputs = {

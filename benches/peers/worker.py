@@ -3,7 +3,7 @@
 
     python worker.py PEER MODEL INPUTS THREADS
 
-PEER: torch (transformers as it is), torch-sdpa, torch-compile, onnxruntime, openvino in f32, openvino-bf16, onnxruntime-int8 (dynamic
+PEER: torch and torch-compile with fused attention, onnxruntime, openvino in f32, openvino-bf16, onnxruntime-int8 (dynamic
 quantisation, weights by channel); `export` writes the ONNX graphs that the last four read, and ends. MODEL is a checkpoint in the hub's
 layout; INPUTS has inputs.safetensors and photo.jpg. Each peer computes with all THREADS, gets the settings that make it fastest, and
 decodes pictures in threads.
@@ -24,12 +24,12 @@ AT_A_TIME = 32
 GRAPHS = {"image": ["pixel_values"], "text": ["input_ids", "attention_mask"]}
 
 
-def towers(model_folder, **options):
-    """The image tower and the text tower, each from tensors to features."""
+def towers(model_folder):
+    """The image tower and the text tower with fused attention, each from tensors to features."""
     import torch
     from transformers import ChineseCLIPModel
 
-    model = ChineseCLIPModel.from_pretrained(model_folder, torch_dtype=torch.float32, **options).eval()
+    model = ChineseCLIPModel.from_pretrained(model_folder, dtype=torch.float32, attn_implementation="sdpa").eval()
 
     class Image(torch.nn.Module):
         def __init__(self):
@@ -72,7 +72,7 @@ def load_torch(peer, model_folder, _inputs, threads):
     import transformers
 
     torch.set_num_threads(threads)
-    modules = towers(model_folder, **({"attn_implementation": "sdpa"} if peer == "torch-sdpa" else {}))
+    modules = towers(model_folder)
     if peer == "torch-compile":
         torch._dynamo.config.recompile_limit = 64  # a graph for each shape
         modules = {stage: torch.compile(module, dynamic=False) for stage, module in modules.items()}

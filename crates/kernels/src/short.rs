@@ -96,6 +96,7 @@ pub(crate) struct Product<'a, D, C> {
 
 impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
     /// The same by other instructions.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn by<E: Dot<Sum = D::Sum>>(self, dot: E) -> Product<'a, E, C> {
         let Self { scale, left, groups, panels, epilogue, .. } = self;
         Product { dot, scale, left, groups, panels, epilogue }

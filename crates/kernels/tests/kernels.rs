@@ -56,6 +56,12 @@ fn ulps(found: f32, exact: f64) -> f64 {
 }
 
 #[test]
+#[cfg(target_arch = "aarch64")]
+fn every_processor_of_this_architecture_has_neon() {
+    assert_eq!(Isa::available().into_iter().map(Isa::name).collect::<Vec<_>>(), ["portable", "neon"]);
+}
+
+#[test]
 fn activations_are_accurate_over_their_range() {
     for isa in Isa::available() {
         for activation in ALL {

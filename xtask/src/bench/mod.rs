@@ -42,7 +42,7 @@ pub(crate) struct Bench {
     /// How often --peers asks each implementation, in turn
     #[arg(long, requires = "peers", default_value_t = 7)]
     rounds: usize,
-    /// Only these peers: torch, torch-sdpa, torch-compile, onnxruntime, openvino, openvino-bf16, onnxruntime-int8, candle
+    /// Only these peers: torch, torch-compile, onnxruntime, openvino, openvino-bf16, onnxruntime-int8, candle
     #[arg(long, requires = "peers", value_delimiter = ',')]
     only: Option<Vec<String>>,
     #[command(flatten)]

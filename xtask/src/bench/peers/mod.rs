@@ -19,9 +19,8 @@ use super::{Bench, machine, page};
 use crate::{Failure, libtorch, page as sections, root};
 
 /// By the names that `benches/peers/worker.py` takes.
-const PYTHON: [(&str, &str); 7] = [
-    ("torch", "PyTorch, transformers as it is"),
-    ("torch-sdpa", "PyTorch, fused attention"),
+const PYTHON: [(&str, &str); 6] = [
+    ("torch", "PyTorch"),
     ("torch-compile", "PyTorch, compiled"),
     ("onnxruntime", "ONNX Runtime"),
     ("openvino", "OpenVINO"),
