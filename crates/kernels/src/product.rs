@@ -108,7 +108,8 @@ pub(crate) fn tiles(rows: usize, most: usize) -> Vec<Range<usize>> {
     shares(rows, rows.div_ceil(most), 1)
 }
 
-/// `$body`, for a tile of `$height` rows of at most `$most`, with that number as the constant `$N`; `$most` is one of the last numbers.
+/// `$body` for a tile of `$height` rows, with that number as the constant `$N`. It is compiled for each of the last numbers up to
+/// `$most`, the most that a tile may have.
 macro_rules! of_height {
     ($height:expr, $most:ident, $N:ident => $body:expr) => {
         of_height!($height, $most, $N => $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
