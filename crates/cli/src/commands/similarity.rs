@@ -114,7 +114,7 @@ pub(super) fn table(out: &mut Out, image: &Scored, texts: &[String], top: usize)
     out.safe_line(&image.source)?;
     for index in image.ranking().into_iter().take(top) {
         let (probability, logit) = (f64::from(image.probabilities[index]) * 100.0, image.logits[index]);
-        out.safe_line(&format!("  {probability:7.3} %  {logit:8.3}  {}", texts[index]))?;
+        out.safe_line(&format!("  {probability:6.2} %  {logit:8.3}  {}", texts[index]))?;
     }
     Ok(())
 }
