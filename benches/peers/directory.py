@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from worker import load_onnxruntime, load_openvino, load_torch, photo
+from worker import load, photo
 
 BATCH = 8
 AHEAD = 2
@@ -28,7 +28,6 @@ def of_peer(peer, model, inputs, folder):
     from safetensors.numpy import load_file
 
     threads = os.cpu_count()
-    load = {"torch": load_torch, "onnxruntime": load_onnxruntime, "openvino": load_openvino}[peer.split("-")[0]]
     _, compute = load(peer, model, inputs, threads)
     size = load_file(inputs / "inputs.safetensors")["pixel_values"].shape[-1]
     files = sorted(folder.iterdir())

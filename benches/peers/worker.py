@@ -125,6 +125,14 @@ def load_openvino(peer, _model_folder, inputs, threads):
     return f"openvino {openvino.__version__.split('-')[0]}", compute
 
 
+LOADERS = {"torch": load_torch, "onnxruntime": load_onnxruntime, "openvino": load_openvino}
+
+
+def load(peer, model_folder, inputs, threads):
+    """The version of a peer's library, and what computes features of a stage from arrays."""
+    return LOADERS[peer.split("-")[0]](peer, model_folder, inputs, threads)
+
+
 def photo(file, size):
     """A file as the image tower sees it: the image processor of transformers in its fewest steps."""
     import numpy as np
@@ -147,9 +155,7 @@ def serve(peer, model_folder, inputs, threads, say):
     import numpy as np
     from safetensors.numpy import load_file
 
-    loaders = {"torch": load_torch, "onnxruntime": load_onnxruntime, "openvino": load_openvino}
     library = peer.split("-")[0]
-    load = loaders[library]
     # What a program imports once is not loading.
     __import__({"torch": "transformers.models.chinese_clip.modeling_chinese_clip"}.get(library, library))
     start = time.perf_counter()

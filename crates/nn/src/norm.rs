@@ -30,7 +30,7 @@ impl LayerNorm {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         fast::layer_norm(&x, &gamma, &beta, self.epsilon).unwrap_or_else(|| {
             let dtype = x.dtype();
-            let wide = if dtype == DType::F16 { DType::F32 } else { dtype }; // which has no room for a sum of squares
+            let wide = if dtype == DType::F16 { DType::F32 } else { dtype }; // f16 has no room for a sum of squares
             layer_norm(x.cast(wide), gamma.cast(wide), Some(beta.cast(wide)), self.epsilon).cast(dtype)
         })
     }
