@@ -25,7 +25,7 @@ impl Dot for Madd {
     type Sum = i32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels }: Tile<'_>, sums: &mut Sums<i32>) {
+    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels, .. }: Tile<'_>, sums: &mut Sums<i32>) {
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, rows) in sums.as_chunks_mut().0.iter_mut().zip(rows.as_chunks().0).take(valid.div_ceil(2)) {
                 // SAFETY: the machine has the instructions, or there would be no `self`.

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 
 use pulp::Simd;
 
-use crate::product::of_height;
+use crate::product::{of_height, prefetch};
 use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
 use crate::{Isa, PANEL};
 
@@ -31,15 +31,15 @@ macro_rules! dot {
             fn tile<S: Simd, const V: usize>(
                 self,
                 _: S,
-                Tile { rows, valid, panels }: Tile<'_>,
+                Tile { rows, valid, panels, next }: Tile<'_>,
                 sums: &mut Sums<$Sum>,
             ) {
                 // SAFETY: the machine has the instructions, or there would be no `self`.
                 unsafe {
                     match *panels {
-                        [a] => $module::of_height(valid, rows, [a], sums),
-                        [a, b] => $module::of_height(valid, rows, [a, b], sums),
-                        [a, b, c] => $module::of_height(valid, rows, [a, b, c], sums),
+                        [a] => $module::of_height(valid, rows, [a], next, sums),
+                        [a, b] => $module::of_height(valid, rows, [a, b], next, sums),
+                        [a, b, c] => $module::of_height(valid, rows, [a, b, c], next, sums),
                         _ => {}
                     }
                 }
@@ -54,15 +54,17 @@ macro_rules! dot {
                 height: usize,
                 rows: [&[u32]; ROWS],
                 panels: [&[u32]; P],
+                next: *const u32,
                 to: &mut Sums<$Sum>,
             ) {
-                of_height!(height, ROWS, N => tile::<N, P>(rows, panels, to), 1 2 3 4 5 6 7 8);
+                of_height!(height, ROWS, N => tile::<N, P>(rows, panels, next, to), 1 2 3 4 5 6 7 8);
             }
 
             #[target_feature(enable = $features)]
             fn tile<const R: usize, const P: usize>(
                 rows: [&[u32]; ROWS],
                 panels: [&[u32]; P],
+                next: *const u32,
                 to: &mut Sums<$Sum>,
             ) {
                 const { assert!(R <= ROWS && P <= PANELS && size_of::<$Sum>() == 4) };
@@ -71,6 +73,7 @@ macro_rules! dot {
                 assert!(panels.iter().all(|panel| panel.len() == depth * PANEL));
                 let mut sums = [[_mm512_setzero_si512(); R]; P];
                 for p in 0..depth {
+                    prefetch(next.wrapping_add(p * PANEL));
                     // SAFETY: p < depth, and every panel has `depth` times 16 groups.
                     let weights: [__m512i; P] = std::array::from_fn(|j| unsafe {
                         _mm512_loadu_si512(panels[j].as_ptr().add(p * PANEL).cast())

@@ -254,7 +254,7 @@ impl Dot for Portable {
     type Sum = i32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels }: Tile<'_>, sums: &mut Sums<i32>) {
+    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels, .. }: Tile<'_>, sums: &mut Sums<i32>) {
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, row) in sums.iter_mut().zip(rows).take(valid) {
                 *sums = [0; PANEL];

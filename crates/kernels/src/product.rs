@@ -285,7 +285,7 @@ pub(crate) fn tile<S: Simd, const R: usize, const V: usize>(
 
 /// Asks for the line of memory at an address, which need not be valid.
 #[inline(always)]
-fn prefetch<T>(address: *const T) {
+pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch changes nothing but caches, and does not fault.
     unsafe {

@@ -32,6 +32,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) valid: usize,
     /// Each `[G, 16]`, at most [`PANELS`].
     pub(crate) panels: &'a [&'a [u32]],
+    /// What may be fetched into the second cache meanwhile, as much as a panel; need not be a valid address.
+    pub(crate) next: *const u32,
 }
 
 /// One instruction set's way to multiply groups.
@@ -142,10 +144,11 @@ impl<D: Dot, C: Scale<D::Sum>, T: Kept> Kernel for Task<'_, D, C, T> {
             let count = PANELS.min(columns.end - first);
             let of_panel = |i: usize| &panels[(first + i.min(count - 1)) * groups * PANEL..][..groups * PANEL];
             let weights: [&[u32]; PANELS] = std::array::from_fn(of_panel);
-            for tile in &tiles {
+            for (i, tile) in tiles.iter().enumerate() {
                 let (row, valid) = (rows.start + tile.start, tile.len());
                 let rows = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
-                dot.tile::<S, V>(simd, Tile { rows, valid, panels: &weights[..count] }, &mut sums);
+                let next = weights[i % count].as_ptr().wrapping_add(if i < PANELS { PANELS * groups * PANEL } else { 0 });
+                dot.tile::<S, V>(simd, Tile { rows, valid, panels: &weights[..count], next }, &mut sums);
                 for (panel, sums) in (first..).zip(&sums[..count]) {
                     for (row, sums) in (row..).zip(&sums[..valid]) {
                         let numbers = scale.numbers(sums, row, panel);

@@ -76,7 +76,7 @@ fn multiply<S: Simd, D: Dot<Sum = f32>, const V: usize>(
         let some = at_a_time.min(count - first);
         let panel = |i: usize| &panels[(first + i.min(some - 1)) * groups * PANEL..][..groups * PANEL];
         let panels: [&[u32]; PANELS] = std::array::from_fn(panel);
-        dot.tile::<S, V>(simd, Tile { rows, valid, panels: &panels[..some] }, &mut sums);
+        dot.tile::<S, V>(simd, Tile { rows, valid, panels: &panels[..some], next: panels[0].as_ptr() }, &mut sums);
         for (panel, sums) in (first..).zip(&sums[..some]) {
             for (row, sums) in sums[..valid].iter().enumerate() {
                 each(row, panel, sums);

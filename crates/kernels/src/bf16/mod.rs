@@ -205,7 +205,7 @@ impl Dot for Widen {
     type Sum = f32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(self, simd: S, Tile { rows, valid, panels }: Tile<'_>, sums: &mut Sums<f32>) {
+    fn tile<S: Simd, const V: usize>(self, simd: S, Tile { rows, valid, panels, .. }: Tile<'_>, sums: &mut Sums<f32>) {
         const HALF: usize = ROWS / 2; // as many sums as the registers of AVX2 hold
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, rows) in sums.chunks_exact_mut(HALF).zip(rows.chunks_exact(HALF)).take(valid.div_ceil(HALF)) {
