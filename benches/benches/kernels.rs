@@ -9,7 +9,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use chinese_clip::{Device, Tensor, TensorData, device};
 use chinese_clip_benches::{Setting, multiply_adds, slow_group};
 use chinese_clip_kernels::{
-    self as kernels, Activation, Attention, Bf16Weights, Epilogue, Int8Weights, Isa, Precision, Rows, activate,
+    self as kernels, Activation, Attention, Bf16Weights, Epilogue, Int8Weights, Isa, Number, Rows, activate,
 };
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -44,7 +44,7 @@ fn product(c: &mut Criterion) {
         let (rows, x) = (batch * TOKENS, numbers(batch * TOKENS * WIDTH));
         group.throughput(Throughput::Elements((2 * rows * WIDTH * INNER) as u64));
         bench(&mut group, batch, "f32", || kernels::affine(isa, &x, WIDTH, &panels, epilogue));
-        bench(&mut group, batch, "bf16", || bf16.affine(isa, &x, 0..INNER, epilogue));
+        bench(&mut group, batch, "bf16", || bf16.affine::<f32, f32>(isa, &x, 0..INNER, epilogue));
         bench(&mut group, batch, "int8", || int8.affine(isa, &x, 0..INNER, epilogue));
         let (x, w, b) = (tensor([batch, TOKENS, WIDTH], &flex), tensor([WIDTH, INNER], &flex), tensor([INNER], &flex));
         bench(&mut group, batch, "burn", || gelu(linear(x.clone(), w.clone(), Some(b.clone()))));
@@ -58,21 +58,13 @@ fn attention_of_tokens(c: &mut Criterion) {
     let (isa, flex) = (Isa::current(), device("flex").expect("flex"));
     let mut group = slow_group(c, "attention");
     for &batch in Setting::from_environment().batches {
-        let qkv = numbers(batch * TOKENS * 3 * WIDTH);
-        let part = |start: usize| Rows { numbers: &qkv[start * WIDTH..], row: 3 * WIDTH, sequence: TOKENS * 3 * WIDTH };
-        let inputs = Attention {
-            queries: part(0),
-            keys: part(1),
-            values: part(2),
-            bias: None,
-            lengths: [batch, TOKENS, TOKENS],
-            heads: HEADS,
-            width: WIDTH / HEADS,
-        };
+        let whole = numbers(batch * TOKENS * 3 * WIDTH);
+        let upper = |x: f32| x.to_bits() >> 16;
+        let short: Vec<u32> = whole.chunks_exact(2).map(|pair| upper(pair[0]) | upper(pair[1]) << 16).collect();
         let operations = 4 * batch * TOKENS * TOKENS * WIDTH;
         group.throughput(Throughput::Elements(operations as u64));
-        bench(&mut group, batch, "f32", || kernels::attention(isa, Precision::F32, &[inputs]));
-        bench(&mut group, batch, "bf16", || kernels::attention(isa, Precision::Bf16, &[inputs]));
+        bench(&mut group, batch, "f32", || kernels::attention(isa, &[of_one_matrix(&whole, batch)]));
+        bench(&mut group, batch, "bf16", || kernels::attention(isa, &[of_one_matrix(&short, batch)]));
         let qkv = tensor([batch, TOKENS, 3 * WIDTH], &flex);
         let heads = |start: usize| {
             let part = qkv.clone().narrow(2, start * WIDTH, WIDTH);
@@ -83,6 +75,21 @@ fn attention_of_tokens(c: &mut Criterion) {
         bench(&mut group, batch, "peak of f32", || multiply_adds(operations / 2));
     }
     group.finish();
+}
+
+/// Queries, keys and values side by side.
+fn of_one_matrix<T: Number>(numbers: &[T], batch: usize) -> Attention<'_, T> {
+    let width = WIDTH / T::COUNT;
+    let part = |start: usize| Rows { numbers: &numbers[start * width..], row: 3 * width, sequence: TOKENS * 3 * width };
+    Attention {
+        queries: part(0),
+        keys: part(1),
+        values: part(2),
+        bias: None,
+        lengths: [batch, TOKENS, TOKENS],
+        heads: HEADS,
+        width: WIDTH / HEADS,
+    }
 }
 
 /// GELU of what is inside an MLP, on one thread.
@@ -112,7 +119,8 @@ fn norm(c: &mut Criterion) {
     for &batch in Setting::from_environment().batches {
         group.throughput(Throughput::Elements((batch * TOKENS * WIDTH) as u64));
         let x = numbers(batch * TOKENS * WIDTH);
-        bench(&mut group, batch, "f32", || kernels::layer_norm(isa, &x, norm));
+        bench(&mut group, batch, "f32", || kernels::layer_norm::<f32>(isa, &x, norm));
+        bench(&mut group, batch, "f32 to bf16", || kernels::layer_norm::<u32>(isa, &x, norm));
         let (x, [scale, shift]) = (tensor([batch, TOKENS, WIDTH], &flex), [(); 2].map(|()| tensor([WIDTH], &flex)));
         bench(&mut group, batch, "burn", || layer_norm(x.clone(), scale.clone(), Some(shift.clone()), 1e-5));
     }

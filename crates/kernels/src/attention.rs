@@ -9,37 +9,38 @@ use rayon::prelude::*;
 
 use crate::activation::exp;
 use crate::isa::Kernel;
+use crate::number::Number;
 use crate::output::{Output, fill};
 use crate::product::{of_height, tile, tiles};
-use crate::{Isa, PANEL, bf16};
+use crate::{Isa, PANEL};
 
 /// Rows of `[B, Q or L, N]` that may lie inside a wider matrix.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    /// From the first number of the first row on.
-    pub numbers: &'a [f32],
-    /// Numbers from one row to the next.
+pub struct Rows<'a, T = f32> {
+    /// From the first of the first row on.
+    pub numbers: &'a [T],
+    /// How many from one row to the next.
     pub row: usize,
-    /// Numbers from one sequence to the next.
+    /// How many from one sequence to the next.
     pub sequence: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, T> Rows<'a, T> {
     #[inline(always)]
-    fn head(&self, sequence: usize, row: usize, columns: &Range<usize>) -> &'a [f32] {
+    fn head(&self, sequence: usize, row: usize, columns: &Range<usize>) -> &'a [T] {
         &self.numbers[sequence * self.sequence + row * self.row..][columns.clone()]
     }
 }
 
 /// Queries, keys and values of several sequences.
 #[derive(Debug, Clone, Copy)]
-pub struct Attention<'a> {
+pub struct Attention<'a, T = f32> {
     /// `[B, Q, H * E]`.
-    pub queries: Rows<'a>,
+    pub queries: Rows<'a, T>,
     /// `[B, L, H * E]`.
-    pub keys: Rows<'a>,
+    pub keys: Rows<'a, T>,
     /// `[B, L, H * E]`.
-    pub values: Rows<'a>,
+    pub values: Rows<'a, T>,
     /// `[B, Q, L]`, finite, added to the scaled scores. Where it is the same for every query, `row` is 0.
     pub bias: Option<Rows<'a>>,
     /// B, Q and L.
@@ -50,48 +51,32 @@ pub struct Attention<'a> {
     pub width: usize,
 }
 
-impl Attention<'_> {
-    /// Numbers of the result.
-    fn len(&self) -> usize {
-        self.lengths[0] * self.lengths[1] * self.heads * self.width
-    }
-}
-
-/// What is multiplied; sums and the softmax are f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// Numbers as they are.
-    F32,
-    /// Queries, keys, values and the exponentials of scores, rounded to nearest.
-    Bf16,
-}
-
 /// `softmax(queries * keys' / sqrt(E) + bias) * values`, of each batch for itself: sequences of one length are one batch.
+///
+/// Of bf16, the exponentials of the scores are rounded to bf16 too; sums and the softmax are f32.
 ///
 /// # Shapes
 /// The result: `[B, Q, H * E]` of every batch, one after the other.
 ///
 /// # Panics
-/// If a slice is too short, or there is no key.
-pub fn attention(isa: Isa, precision: Precision, batches: &[Attention<'_>]) -> Vec<f32> {
+/// If a slice is too short, there is no key, or `T` holds two numbers and E is odd.
+pub fn attention<T: Number>(isa: Isa, batches: &[Attention<'_, T>]) -> Vec<T> {
     let (mut heads, mut start) = (Vec::new(), 0);
     for inputs in batches {
-        let [b, _, l] = inputs.lengths;
+        let [b, q, l] = inputs.lengths;
         assert!(l > 0, "attention to no key");
+        assert!(inputs.width.is_multiple_of(T::COUNT), "heads of half a pair");
         let pairs = (0..b).flat_map(|sequence| (0..inputs.heads).map(move |head| (sequence, head)));
         heads.extend(pairs.map(|(sequence, head)| (inputs, start, sequence, head)));
-        start += inputs.len();
+        start += b * q * inputs.heads * inputs.width / T::COUNT;
     }
     // SAFETY: the tasks are all heads of all sequences, and each writes its columns of every query.
     unsafe {
         fill(start, |output| {
             heads.into_par_iter().for_each_init(Scratch::default, |scratch, (inputs, start, sequence, head)| {
-                let columns = head * inputs.width..(head + 1) * inputs.width;
-                let head = Head { inputs, start, sequence, columns, output };
-                match precision {
-                    Precision::F32 => isa.run(Whole { head, scratch: &mut scratch.numbers }),
-                    Precision::Bf16 => bf16::attend(isa, head, scratch),
-                }
+                let width = inputs.width / T::COUNT;
+                let columns = head * width..(head + 1) * width;
+                T::attend(isa, Head { inputs, start, sequence, columns, output }, scratch);
             });
         })
     }
@@ -99,7 +84,7 @@ pub fn attention(isa: Isa, precision: Precision, batches: &[Attention<'_>]) -> V
 
 /// Memory that the tasks of a thread use in turn.
 #[derive(Default)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     pub(crate) numbers: Vec<f32>,
     pub(crate) pairs: Vec<u32>,
 }
@@ -115,28 +100,28 @@ pub(crate) fn at_least<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &m
 }
 
 /// A head of a sequence.
-pub(crate) struct Head<'a> {
-    pub(crate) inputs: &'a Attention<'a>,
+pub struct Head<'a, T> {
+    pub(crate) inputs: &'a Attention<'a, T>,
     /// Where the result of the batch begins.
     start: usize,
     sequence: usize,
     columns: Range<usize>,
-    output: Output,
+    output: Output<T>,
 }
 
-impl<'a> Head<'a> {
+impl<'a, T: Number> Head<'a, T> {
     #[inline(always)]
-    pub(crate) fn query(&self, row: usize) -> &'a [f32] {
+    pub(crate) fn query(&self, row: usize) -> &'a [T] {
         self.inputs.queries.head(self.sequence, row, &self.columns)
     }
 
     #[inline(always)]
-    pub(crate) fn key(&self, row: usize) -> &'a [f32] {
+    pub(crate) fn key(&self, row: usize) -> &'a [T] {
         self.inputs.keys.head(self.sequence, row, &self.columns)
     }
 
     #[inline(always)]
-    pub(crate) fn value(&self, row: usize) -> &'a [f32] {
+    pub(crate) fn value(&self, row: usize) -> &'a [T] {
         self.inputs.values.head(self.sequence, row, &self.columns)
     }
 
@@ -152,21 +137,33 @@ impl<'a> Head<'a> {
     pub(crate) fn write<S: Simd>(&self, simd: S, query: usize, panel: usize, context: &[S::f32s], sum: f32) {
         let [_, q, _] = self.inputs.lengths;
         let (e, d) = (self.inputs.width, self.inputs.heads * self.inputs.width);
-        let part = panel * PANEL..e.min((panel + 1) * PANEL);
+        let count = PANEL.min(e - panel * PANEL) / T::COUNT;
         let mut line = [0.0; PANEL];
         let inverse = simd.splat_f32s(sum.recip());
         for (to, context) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(context) {
             *to = simd.mul_f32s(*context, inverse);
         }
-        let start = self.start + (self.sequence * q + query) * d + self.columns.start + part.start;
+        let row = self.start + (self.sequence * q + query) * (d / T::COUNT);
+        let at = row + self.columns.start + panel * PANEL / T::COUNT;
         // SAFETY: tasks own the columns of different heads or the rows of different sequences.
-        unsafe { self.output.part(start, part.len()) }.copy_from_slice(&line[..part.len()]);
+        let part = |len| unsafe { self.output.part(at, len) };
+        if count == PANEL / T::COUNT {
+            T::keep(&line, part(PANEL / T::COUNT));
+        } else {
+            let mut kept = [T::default(); PANEL];
+            T::keep(&line, &mut kept[..PANEL / T::COUNT]);
+            part(count).copy_from_slice(&kept[..count]);
+        }
     }
 }
 
 /// A head in f32.
+pub(crate) fn attend_whole(isa: Isa, head: Head<'_, f32>, scratch: &mut Scratch) {
+    isa.run(Whole { head, scratch: &mut scratch.numbers });
+}
+
 struct Whole<'a> {
-    head: Head<'a>,
+    head: Head<'a, f32>,
     scratch: &'a mut Vec<f32>,
 }
 
@@ -189,7 +186,7 @@ impl Kernel for Whole<'_> {
     }
 }
 
-impl Head<'_> {
+impl Head<'_, f32> {
     /// `N` queries from `from` on. `scores` has room for as many rows of whole panels of keys.
     #[inline(always)]
     fn attend<S: Simd, const N: usize, const V: usize>(
@@ -245,27 +242,34 @@ fn pack_transposed<'a>(panels: &mut [f32], width: usize, row: impl Fn(usize) -> 
     }
 }
 
-/// `exp(x * scale + bias - max)` in place, and the sum of it.
+/// `exp(x * scale + bias - max)` in place, where `max` is the largest of these sums, and the sum of it.
 #[inline(always)]
 fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
-    let mut top = f32::NEG_INFINITY;
-    match bias {
-        Some(bias) => row.iter_mut().zip(bias).for_each(|(x, bias)| *x = *x * scale + bias),
-        None => row.iter_mut().for_each(|x| *x *= scale),
-    }
+    let factor = match bias {
+        Some(bias) => {
+            row.iter_mut().zip(bias).for_each(|(x, bias)| *x = *x * scale + bias);
+            1.0
+        }
+        None => scale,
+    };
     let (vectors, rest) = S::as_simd_f32s(row);
-    let max = vectors.iter().fold(simd.splat_f32s(top), |max, x| simd.max_f32s(max, *x));
-    top = rest.iter().fold(simd.reduce_max_f32s(max), |max, x| max.max(*x));
-    let shift = simd.splat_f32s(top);
+    let max = vectors.iter().fold(simd.splat_f32s(f32::NEG_INFINITY), |max, x| simd.max_f32s(max, *x));
+    let top = rest.iter().fold(simd.reduce_max_f32s(max), |max, x| max.max(*x));
+    let (top, factor) = (simd.splat_f32s(top), simd.splat_f32s(factor));
     let (vectors, rest) = S::as_mut_simd_f32s(row);
     let mut sum = simd.splat_f32s(0.0);
     for x in vectors {
-        *x = exp(simd, simd.sub_f32s(*x, shift));
+        *x = weight(simd, *x, top, factor);
         sum = simd.add_f32s(sum, *x);
     }
     if !rest.is_empty() {
-        let last = exp(simd, simd.sub_f32s(simd.partial_load_f32s(rest), shift));
+        let last = weight(simd, simd.partial_load_f32s(rest), top, factor);
         simd.partial_store_f32s(rest, last);
     }
     rest.iter().sum::<f32>() + simd.reduce_sum_f32s(sum)
+}
+
+#[inline(always)]
+fn weight<S: Simd>(simd: S, x: S::f32s, top: S::f32s, factor: S::f32s) -> S::f32s {
+    exp(simd, simd.mul_f32s(simd.sub_f32s(x, top), factor))
 }

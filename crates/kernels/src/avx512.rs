@@ -86,10 +86,10 @@ macro_rules! dot {
                         }
                     }
                 }
-                for (to, sums) in to.iter_mut().zip(sums) {
+                for (to, sums) in to.iter_mut().zip(&sums) {
                     for (to, sum) in to.iter_mut().zip(sums) {
                         // SAFETY: a row of a panel has 16 sums of 4 bytes.
-                        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), sum) };
+                        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *sum) };
                     }
                 }
             }

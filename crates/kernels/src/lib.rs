@@ -24,18 +24,22 @@ mod bf16;
 mod int8;
 mod isa;
 mod norm;
+mod number;
 mod output;
 mod packing;
+mod patches;
 mod product;
 mod short;
 
 pub use activation::{Activation, activate};
-pub use attention::{Attention, Precision, Rows, attention};
+pub use attention::{Attention, Rows, attention};
 pub use bf16::Bf16Weights;
 pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
 pub use norm::{LayerNorm, layer_norm};
+pub use number::Number;
 pub use packing::pack_rows;
+pub use patches::patches;
 pub use product::{Epilogue, PANEL, affine, pack};
 
 /// Runs work on a thread of rayon's pool, where kernels start without waking one first. Work that comes while other work runs so stays

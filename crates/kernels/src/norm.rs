@@ -3,9 +3,10 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
-use crate::Isa;
 use crate::isa::Kernel;
+use crate::number::Number;
 use crate::output::fill;
+use crate::{Isa, PANEL};
 
 /// `(x - mean) / sqrt(variance + epsilon) * scale + shift`; mean and variance are those of a row.
 ///
@@ -26,39 +27,39 @@ pub struct LayerNorm<'a> {
 /// `x` and the result: `[M, K]`.
 ///
 /// # Panics
-/// If a length does not fit the others.
-pub fn layer_norm(isa: Isa, x: &[f32], norm: LayerNorm<'_>) -> Vec<f32> {
+/// If a length does not fit the others, or `R` holds two numbers and K is odd.
+pub fn layer_norm<R: Number>(isa: Isa, x: &[f32], norm: LayerNorm<'_>) -> Vec<R> {
     const ROWS_AT_A_TIME: usize = 8;
     let width = norm.scale.len();
     let fits = width > 0 && norm.shift.len() == width && x.len().is_multiple_of(width);
-    assert!(fits, "rows of another width");
+    assert!(fits && width.is_multiple_of(R::COUNT), "rows of another width");
     // SAFETY: the tasks are all rows, and each writes its own.
     unsafe {
-        fill(x.len(), |output| {
+        fill(x.len() / R::COUNT, |output| {
             x.par_chunks(ROWS_AT_A_TIME * width).enumerate().for_each(|(chunk, x)| {
                 // SAFETY: chunks do not overlap.
-                let to = output.part(chunk * ROWS_AT_A_TIME * width, x.len());
+                let to = output.part(chunk * ROWS_AT_A_TIME * width / R::COUNT, x.len() / R::COUNT);
                 isa.run(Normalise { to, x, norm });
             });
         })
     }
 }
 
-struct Normalise<'a> {
+struct Normalise<'a, T> {
     /// Nothing was written to it before.
-    to: &'a mut [f32],
+    to: &'a mut [T],
     x: &'a [f32],
     norm: LayerNorm<'a>,
 }
 
-impl Kernel for Normalise<'_> {
+impl<T: Number> Kernel for Normalise<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
         let Self { to, x, norm: LayerNorm { scale, shift, epsilon } } = self;
         let count = scale.len() as f32;
-        for (to, x) in to.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {
+        for (to, x) in to.chunks_exact_mut(scale.len() / T::COUNT).zip(x.chunks_exact(scale.len())) {
             let mean = sum(simd, x, |x| x, |x| x) / count;
             let middle = simd.splat_f32s(mean);
             let squared = |x| {
@@ -67,19 +68,39 @@ impl Kernel for Normalise<'_> {
             };
             let variance = sum(simd, x, squared, |x| (x - mean).powi(2)) / count;
             let inverse = simd.splat_f32s((variance + epsilon).sqrt().recip());
-            let normalised =
-                |x, scale, shift| simd.mul_add_f32s(simd.mul_f32s(simd.sub_f32s(x, middle), inverse), scale, shift);
-            let ((x, x_rest), (scale, scale_rest)) = (S::as_simd_f32s(x), S::as_simd_f32s(scale));
-            let ((shift, shift_rest), (to, to_rest)) = (S::as_simd_f32s(shift), S::as_mut_simd_f32s(to));
-            for (((to, x), scale), shift) in to.iter_mut().zip(x).zip(scale).zip(shift) {
-                *to = normalised(*x, *scale, *shift);
+            let [(x, x_rest), (scale, scale_rest), (shift, shift_rest)] = [x, scale, shift].map(<[f32]>::as_chunks);
+            let mut lines = to.chunks_mut(PANEL / T::COUNT);
+            for (((x, scale), shift), to) in x.iter().zip(scale).zip(shift).zip(&mut lines) {
+                T::keep(&normalised(simd, [x, scale, shift], [middle, inverse]), to);
             }
-            if !to_rest.is_empty() {
-                let [x, scale, shift] = [x_rest, scale_rest, shift_rest].map(|rest| simd.partial_load_f32s(rest));
-                simd.partial_store_f32s(to_rest, normalised(x, scale, shift));
+            if let Some(to) = lines.next() {
+                let [x, scale, shift] = [x_rest, scale_rest, shift_rest].map(padded);
+                let mut kept = [T::default(); PANEL];
+                let line = normalised(simd, [&x, &scale, &shift], [middle, inverse]);
+                T::keep(&line, &mut kept[..PANEL / T::COUNT]);
+                to.copy_from_slice(&kept[..to.len()]);
             }
         }
     }
+}
+
+/// Of a line with its part of the scale and the shift.
+#[inline(always)]
+fn normalised<S: Simd>(simd: S, lines: [&[f32; PANEL]; 3], [middle, inverse]: [S::f32s; 2]) -> [f32; PANEL] {
+    let mut line = [0.0; PANEL];
+    let [x, scale, shift] = lines.map(|line| S::as_simd_f32s(line).0);
+    for (((to, x), scale), shift) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(x).zip(scale).zip(shift) {
+        *to = simd.mul_add_f32s(simd.mul_f32s(simd.sub_f32s(*x, middle), inverse), *scale, *shift);
+    }
+    line
+}
+
+/// Less than a line, with zeros behind.
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; PANEL] {
+    let mut line = [0.0; PANEL];
+    line[..rest.len()].copy_from_slice(rest);
+    line
 }
 
 /// The sum over a row of a function, given for vectors and for what is left.

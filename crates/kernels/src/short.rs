@@ -12,6 +12,7 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use crate::isa::Kernel;
+use crate::number::Number;
 use crate::output::{Output, fill};
 use crate::product::{blocks, finish, tiles};
 use crate::{Epilogue, Isa, PANEL};
@@ -58,28 +59,10 @@ pub(crate) fn check_weight(weight: &[f32], inputs: usize, outputs: usize) {
 }
 
 /// That `x`, `[M, K]`, and the bias fit outputs which are whole panels.
-pub(crate) fn check_columns(x: &[f32], inputs: usize, columns: &Range<usize>, epilogue: &Epilogue<'_>) {
-    let fits = x.len().is_multiple_of(inputs) && columns.len() == epilogue.bias.len();
+pub(crate) fn check_columns<X: Number>(x: &[X], inputs: usize, columns: &Range<usize>, epilogue: &Epilogue<'_>) {
+    let fits = x.len().is_multiple_of(inputs.div_ceil(X::COUNT)) && columns.len() == epilogue.bias.len();
     assert!(fits, "a product of wrong shapes");
     assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
-}
-
-/// What results are kept as.
-pub(crate) trait Kept: Copy + Send {
-    /// Results in one.
-    const RESULTS: usize;
-
-    /// Writes all of `to`, which nothing was written to before.
-    fn keep(line: &[f32; PANEL], to: &mut [Self]);
-}
-
-impl Kept for f32 {
-    const RESULTS: usize = 1;
-
-    #[inline(always)]
-    fn keep(line: &[f32; PANEL], to: &mut [f32]) {
-        to.copy_from_slice(line);
-    }
 }
 
 /// What is multiplied.
@@ -105,7 +88,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
     }
 
     /// The result, `[M, N]`.
-    pub(crate) fn run<R: Kept>(self, isa: Isa) -> Vec<R> {
+    pub(crate) fn run<R: Number>(self, isa: Isa) -> Vec<R> {
         let outputs = self.epilogue.bias.len();
         let rows = self.left.len() / self.groups;
         assert!(
@@ -115,7 +98,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
         let tasks = blocks(rows, outputs / PANEL, [ROWS, PANELS]);
         // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
         unsafe {
-            fill(rows * outputs / R::RESULTS, |output| {
+            fill(rows * outputs / R::COUNT, |output| {
                 tasks
                     .into_par_iter()
                     .for_each(|(rows, columns)| isa.run(Task { product: self, rows, columns, output }));
@@ -131,7 +114,7 @@ struct Task<'a, D, C, T> {
     output: Output<T>,
 }
 
-impl<D: Dot, C: Scale<D::Sum>, T: Kept> Kernel for Task<'_, D, C, T> {
+impl<D: Dot, C: Scale<D::Sum>, T: Number> Kernel for Task<'_, D, C, T> {
     type Output = ();
 
     #[inline(always)]
@@ -147,7 +130,8 @@ impl<D: Dot, C: Scale<D::Sum>, T: Kept> Kernel for Task<'_, D, C, T> {
             for (i, tile) in tiles.iter().enumerate() {
                 let (row, valid) = (rows.start + tile.start, tile.len());
                 let rows = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
-                let next = weights[i % count].as_ptr().wrapping_add(if i < PANELS { PANELS * groups * PANEL } else { 0 });
+                let next =
+                    weights[i % count].as_ptr().wrapping_add(if i < PANELS { PANELS * groups * PANEL } else { 0 });
                 dot.tile::<S, V>(simd, Tile { rows, valid, panels: &weights[..count], next }, &mut sums);
                 for (panel, sums) in (first..).zip(&sums[..count]) {
                     for (row, sums) in (row..).zip(&sums[..valid]) {
@@ -159,7 +143,7 @@ impl<D: Dot, C: Scale<D::Sum>, T: Kept> Kernel for Task<'_, D, C, T> {
                             *to = finish(simd, *sum, j, panel * PANEL, start, &epilogue);
                         }
                         // SAFETY: tasks own disjoint rows and panels.
-                        T::keep(&line, unsafe { output.part(start / T::RESULTS, PANEL / T::RESULTS) });
+                        T::keep(&line, unsafe { output.part(start / T::COUNT, PANEL / T::COUNT) });
                     }
                 }
             }

@@ -4,10 +4,10 @@
 mod common;
 
 use chinese_clip_kernels::{
-    Activation, Attention, Epilogue, Isa, LayerNorm, PANEL, Precision, Rows, activate, affine, attention, layer_norm,
-    on_threads, pack, pack_rows,
+    Activation, Attention, Epilogue, Isa, LayerNorm, Number, PANEL, Rows, activate, affine, attention, layer_norm,
+    on_threads, pack, pack_rows, patches,
 };
-use common::numbers;
+use common::{numbers, pairs, widened};
 
 /// Of [`Activation::Gelu`] by the series and the continued fraction of the error function.
 fn gelu(x: f64) -> f64 {
@@ -139,8 +139,12 @@ fn rows_of_any_width_are_normalised() {
             let x: Vec<f32> = numbers(rows * width, seed as u64).into_iter().map(|x| x + middle).collect();
             let (scale, shift) = (numbers(width, 50), numbers(width, 51));
             for epsilon in [1e-12, 1e-5] {
-                let found = layer_norm(isa, &x, LayerNorm { scale: &scale, shift: &shift, epsilon });
+                let norm = LayerNorm { scale: &scale, shift: &shift, epsilon };
+                let found: Vec<f32> = layer_norm(isa, &x, norm);
                 assert_eq!(found.len(), x.len());
+                if width % 2 == 0 {
+                    assert!(layer_norm::<u32>(isa, &x, norm) == pairs(&found), "{} {rows}x{width}", isa.name());
+                }
                 for (x, found) in x.chunks_exact(width).zip(found.chunks_exact(width)) {
                     let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
                     let squares = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>();
@@ -164,7 +168,7 @@ fn a_row_with_nan_is_nan_alone() {
     for isa in Isa::available() {
         let mut x = numbers(3 * 40, 1);
         (x[41], x[85]) = (f32::NAN, f32::INFINITY);
-        let y = layer_norm(isa, &x, LayerNorm { scale: &[1.0; 40], shift: &[0.0; 40], epsilon: 1e-5 });
+        let y: Vec<f32> = layer_norm(isa, &x, LayerNorm { scale: &[1.0; 40], shift: &[0.0; 40], epsilon: 1e-5 });
         assert!(y[..40].iter().all(|y| y.is_finite()) && y[40..].iter().all(|y| y.is_nan()), "{}", isa.name());
     }
 }
@@ -194,8 +198,10 @@ fn weights_of_another_shape_are_refused() {
 }
 
 /// Sizes of B, Q, L, H, E.
-const SEQUENCES: [[usize; 5]; 7] = [
+const SEQUENCES: [[usize; 5]; 9] = [
     [1, 1, 1, 1, 1],
+    [1, 1, 1, 1, 2],
+    [2, 9, 11, 3, 6],
     [2, 10, 10, 3, 5],
     [3, 20, 52, 2, 64],
     [1, 13, 197, 2, 64],
@@ -204,60 +210,62 @@ const SEQUENCES: [[usize; 5]; 7] = [
     [2, 7, 33, 3, 16],
 ];
 
-/// Instruction sets and precisions of attention.
-fn kinds() -> Vec<(Isa, Precision)> {
-    Isa::available().into_iter().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)]).collect()
-}
-
 #[test]
 fn attention_of_any_shape() {
-    for (isa, precision) in kinds() {
-        // Of numbers that bf16 has, only the weights are rounded: by 2^-9 of themselves.
-        let (digits, bound) = match precision {
-            Precision::F32 => (u32::MAX, 2e-6),
-            Precision::Bf16 => (0xffff_0000, 1.0 / 512.0 + 2e-6),
-        };
-        let numbers = |count, seed| -> Vec<f32> {
-            numbers(count, seed).into_iter().map(|x| f32::from_bits(x.to_bits() & digits)).collect()
-        };
-        for (seed, [b, q, l, h, e]) in SEQUENCES.into_iter().enumerate() {
-            let d = h * e;
-            let (queries, both) = (numbers(b * q * d, seed as u64), numbers(b * l * 2 * d, seed as u64 + 100));
-            // The first keys of the first sequence count, and no key of the last one does.
-            let hidden = |at: usize| (at / l + 1 == b && b > 1) || (at / l == 0 && at % l > l / 2);
-            let bias: Vec<f32> = (0..b * l).map(|at| if hidden(at) { f32::MIN / 2.0 } else { 0.0 }).collect();
-            for bias in [None, Some(&bias[..])] {
-                let side = |from: usize| Rows { numbers: &both[from..], row: 2 * d, sequence: l * 2 * d };
-                let inputs = Attention {
-                    queries: Rows { numbers: &queries, row: d, sequence: q * d },
-                    keys: side(0),
-                    values: side(d),
-                    bias: bias.map(|numbers| Rows { numbers, row: 0, sequence: l }),
-                    lengths: [b, q, l],
-                    heads: h,
-                    width: e,
+    for isa in Isa::available() {
+        check_attention(isa, <[f32]>::to_vec, <[f32]>::to_vec, 2e-6);
+        // Of numbers that bf16 has, the weights and the result are rounded, each by 2^-9 of itself.
+        check_attention(isa, pairs, widened, 2.0 / 512.0 + 2e-6);
+    }
+}
+
+fn check_attention<T: Number>(isa: Isa, kept: fn(&[f32]) -> Vec<T>, numbers_of: fn(&[T]) -> Vec<f32>, bound: f64) {
+    let numbers = |count, seed| numbers(count, seed).into_iter().map(common::bf16).collect::<Vec<f32>>();
+    for (seed, [b, q, l, h, e]) in SEQUENCES.into_iter().enumerate() {
+        if e % T::COUNT > 0 {
+            continue;
+        }
+        let d = h * e;
+        let (queries, both) = (numbers(b * q * d, seed as u64), numbers(b * l * 2 * d, seed as u64 + 100));
+        let (queries_kept, both_kept) = (kept(&queries), kept(&both));
+        // The first keys of the first sequence count, and no key of the last one does.
+        let hidden = |at: usize| (at / l + 1 == b && b > 1) || (at / l == 0 && at % l > l / 2);
+        let bias: Vec<f32> = (0..b * l).map(|at| if hidden(at) { f32::MIN / 2.0 } else { 0.0 }).collect();
+        for bias in [None, Some(&bias[..])] {
+            let in_kept = |count: usize| count / T::COUNT;
+            let side = |from: usize| Rows {
+                numbers: &both_kept[in_kept(from)..],
+                row: in_kept(2 * d),
+                sequence: in_kept(l * 2 * d),
+            };
+            let inputs = Attention {
+                queries: Rows { numbers: &queries_kept, row: in_kept(d), sequence: in_kept(q * d) },
+                keys: side(0),
+                values: side(d),
+                bias: bias.map(|numbers| Rows { numbers, row: 0, sequence: l }),
+                lengths: [b, q, l],
+                heads: h,
+                width: e,
+            };
+            let found = numbers_of(&attention(isa, &[inputs]));
+            assert_eq!(found.len(), b * q * d);
+            for (at, found) in found.iter().enumerate() {
+                let (s, row, column) = (at / (q * d), at / d % q, at % d);
+                let first = column / e * e;
+                let key = |key: usize, j: usize| f64::from(both[(s * l + key) * 2 * d + j]);
+                let score = |k: usize| {
+                    let products = (first..first + e).map(|j| f64::from(queries[(s * q + row) * d + j]) * key(k, j));
+                    // As f32 has it: a hidden key loses its score, so that a row of them is uniform.
+                    let score = products.sum::<f64>() / (e as f64).sqrt();
+                    bias.map_or(score, |bias| f64::from(score as f32 + bias[s * l + k]))
                 };
-                let found = attention(isa, precision, &[inputs]);
-                assert_eq!(found.len(), b * q * d);
-                for (at, found) in found.iter().enumerate() {
-                    let (s, row, column) = (at / (q * d), at / d % q, at % d);
-                    let first = column / e * e;
-                    let key = |key: usize, j: usize| f64::from(both[(s * l + key) * 2 * d + j]);
-                    let score = |k: usize| {
-                        let products =
-                            (first..first + e).map(|j| f64::from(queries[(s * q + row) * d + j]) * key(k, j));
-                        // As f32 has it: a hidden key loses its score, so that a row of them is uniform.
-                        let score = products.sum::<f64>() / (e as f64).sqrt();
-                        bias.map_or(score, |bias| f64::from(score as f32 + bias[s * l + k]))
-                    };
-                    let scores: Vec<f64> = (0..l).map(score).collect();
-                    let max = scores.iter().copied().fold(f64::MIN, f64::max);
-                    let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
-                    let total: f64 = weights.iter().sum();
-                    let wanted: f64 = weights.iter().enumerate().map(|(k, w)| w / total * key(k, d + column)).sum();
-                    let case = format!("{} {precision:?} {b} {q} {l} {h} {e}", isa.name());
-                    assert!((f64::from(*found) - wanted).abs() < bound, "{case} at {at}: {found} instead of {wanted}");
-                }
+                let scores: Vec<f64> = (0..l).map(score).collect();
+                let max = scores.iter().copied().fold(f64::MIN, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                let wanted: f64 = weights.iter().enumerate().map(|(k, w)| w / total * key(k, d + column)).sum();
+                let case = format!("{} {} {b} {q} {l} {h} {e}", isa.name(), std::any::type_name::<T>());
+                assert!((f64::from(*found) - wanted).abs() < bound, "{case} at {at}: {found} instead of {wanted}");
             }
         }
     }
@@ -267,42 +275,76 @@ fn attention_of_any_shape() {
 fn batches_of_different_lengths_are_computed_each_for_itself() {
     let (heads, width) = (3, 20);
     let d = heads * width;
-    let (queries, keys, values) = (numbers(100 * d, 1), numbers(100 * d, 2), numbers(100 * d, 3));
-    let rows = |numbers| Rows { numbers, row: d, sequence: 0 };
-    let batches: Vec<Attention<'_>> = [(0, 1, 1), (1, 30, 2), (31, 2, 47), (33, 1, 52)]
+    let sides = [numbers(100 * d, 1), numbers(100 * d, 2), numbers(100 * d, 3)];
+    for isa in Isa::available() {
+        check_batches(isa, &sides, heads, width);
+        check_batches(isa, &sides.each_ref().map(|side| pairs(side)), heads, width);
+    }
+}
+
+fn check_batches<T: Number + PartialEq>(isa: Isa, [queries, keys, values]: &[Vec<T>; 3], heads: usize, width: usize) {
+    let d = heads * width / T::COUNT;
+    let batches: Vec<Attention<'_, T>> = [(0, 1, 1), (1, 30, 2), (31, 2, 47), (33, 1, 52)]
         .into_iter()
-        .map(|(from, q, l)| Attention {
-            queries: rows(&queries[from * d..]),
-            keys: rows(&keys[from * d..]),
-            values: rows(&values[from * d..]),
-            bias: None,
-            lengths: [1, q, l],
-            heads,
-            width,
+        .map(|(from, q, l)| {
+            let rows = |numbers| Rows { numbers, row: d, sequence: 0 };
+            Attention {
+                queries: rows(&queries[from * d..]),
+                keys: rows(&keys[from * d..]),
+                values: rows(&values[from * d..]),
+                bias: None,
+                lengths: [1, q, l],
+                heads,
+                width,
+            }
         })
         .collect();
-    for (isa, precision) in kinds() {
-        let alone: Vec<f32> = batches.iter().flat_map(|batch| attention(isa, precision, &[*batch])).collect();
-        assert_eq!(attention(isa, precision, &batches), alone, "{}", isa.name());
-    }
+    let alone: Vec<T> = batches.iter().flat_map(|batch| attention(isa, &[*batch])).collect();
+    assert!(attention(isa, &batches) == alone, "{} {}", isa.name(), std::any::type_name::<T>());
 }
 
 #[test]
 fn what_is_left_in_scratch_does_not_show() {
-    let d = 21;
+    let d = 22;
     let (noise, nothing) = (numbers(50 * d, 4), vec![f32::NAN; 50 * d]);
+    for isa in Isa::available() {
+        check_scratch(isa, &noise, &nothing, d, <[f32]>::to_vec);
+        check_scratch(isa, &pairs(&noise), &pairs(&nothing), d, widened);
+    }
+}
+
+fn check_scratch<T: Number>(isa: Isa, noise: &[T], nothing: &[T], d: usize, numbers_of: fn(&[T]) -> Vec<f32>) {
     let batch = |numbers, q, l| {
-        let rows = Rows { numbers, row: d, sequence: 0 };
+        let rows = Rows { numbers, row: d / T::COUNT, sequence: 0 };
         Attention { queries: rows, keys: rows, values: rows, bias: None, lengths: [1, q, l], heads: 1, width: d }
     };
     // On a thread of the pool, many tasks follow each other with the same scratch.
-    let pair = [batch(&nothing, 50, 50), batch(&noise, 9, 33)];
-    for (isa, precision) in kinds() {
-        let alone = attention(isa, precision, &pair[1..]);
-        let found = on_threads(|| attention(isa, precision, &pair.repeat(16)));
-        for of_pair in found.chunks_exact(59 * d) {
-            assert!(of_pair[..50 * d].iter().all(|x| x.is_nan()), "{} {precision:?}", isa.name());
-            assert_eq!(of_pair[50 * d..], alone, "{} {precision:?}", isa.name());
+    let pair = [batch(nothing, 50, 50), batch(noise, 9, 33)];
+    let alone = numbers_of(&attention(isa, &pair[1..]));
+    let found = numbers_of(&on_threads(|| attention(isa, &pair.repeat(16))));
+    for of_pair in found.chunks_exact(59 * d) {
+        assert!(of_pair[..50 * d].iter().all(|x| x.is_nan()), "{}", isa.name());
+        assert_eq!(of_pair[50 * d..], alone, "{}", isa.name());
+    }
+}
+
+#[test]
+fn patches_of_any_picture() {
+    for [b, c, height, width, p] in [[1, 1, 1, 1, 1], [2, 3, 8, 8, 4], [1, 3, 11, 7, 3], [3, 2, 5, 14, 5]] {
+        let (pixels, down, across) = (numbers(b * c * height * width, 9), height / p, width / p);
+        let found = patches(&pixels, [c, height, width], p);
+        let mut rows = found.chunks_exact(c * p * p);
+        for picture in pixels.chunks_exact(c * height * width) {
+            assert!(rows.next().unwrap().iter().all(|x| *x == 0.0));
+            for patch in 0..down * across {
+                let (top, left) = (patch / across * p, patch % across * p);
+                let wanted = (0..c * p * p).map(|at| {
+                    let (channel, y, x) = (at / (p * p), top + at / p % p, left + at % p);
+                    picture[(channel * height + y) * width + x]
+                });
+                assert!(rows.next().unwrap().iter().copied().eq(wanted), "{b} {c} {height} {width} {p}: {patch}");
+            }
         }
+        assert!(rows.next().is_none());
     }
 }

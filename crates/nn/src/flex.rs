@@ -4,21 +4,23 @@
 //! computes with burn's own operations. burn's `try_into_primitive` is what tells; a tensor that records gradients is not one
 //! of `flex` either.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
+use bytemuck::Pod;
 use chinese_clip_config::Activation;
 pub(crate) use chinese_clip_kernels::PANEL;
-use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Precision, Rows};
+use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Number, Rows};
 
 use crate::Packing;
 
 /// Runs work on a tensor like this one, on a thread of the kernels: each then starts without waking one first.
 pub fn on_threads<R: Send>(like: &Tensor<1>, work: impl FnOnce() -> R + Send) -> R {
-    if flex(like).is_some() { kernels::on_threads(work) } else { work() }
+    if flex::<f32, 1>(like).is_some() { kernels::on_threads(work) } else { work() }
 }
 
 /// Weights in panels, `[N / 16 * K, 16]` of `[K, N]`; `None` too where 16 does not divide N.
@@ -53,16 +55,15 @@ pub(crate) fn affine(
     let (inputs, panels) = (x.dims()[2], Contiguous::of(panels)?);
     let product =
         |x: &[f32], epilogue: Epilogue<'_>| kernels::affine(Isa::current(), x, inputs, panels.numbers(), epilogue);
-    layer(x, bias, activation, residual, product)
+    layer(x, (bias, activation), residual, product)
 }
 
-/// A linear layer whose product and end are `product`.
-fn layer(
+/// A linear layer of N outputs, whose product and end are `product`.
+fn layer<X: Stored, R: Stored>(
     x: &Tensor<3>,
-    bias: &Tensor<1>,
-    activation: Activation,
+    (bias, activation): (&Tensor<1>, Activation),
     residual: Option<&Tensor<3>>,
-    product: impl FnOnce(&[f32], Epilogue<'_>) -> Vec<f32>,
+    product: impl FnOnce(&[X], Epilogue<'_>) -> Vec<R>,
 ) -> Option<Tensor<3>> {
     let [b, l, _] = x.dims();
     let (x, bias) = (Contiguous::of(x)?, Contiguous::of(bias)?);
@@ -76,17 +77,29 @@ fn layer(
     Some(tensor(product(x.numbers(), epilogue), [b, l, bias.len()]))
 }
 
-/// Layer normalisation of the last dimension.
+/// Layer normalisation of the last dimension, for what is packed so.
 pub(crate) fn layer_norm<const D: usize>(
     x: &Tensor<D>,
     gamma: &Tensor<1>,
     beta: &Tensor<1>,
     epsilon: f64,
+    to: Packing,
 ) -> Option<Tensor<D>> {
     let shape = x.dims();
     let (x, gamma, beta) = (Contiguous::of(x)?, Contiguous::of(gamma)?, Contiguous::of(beta)?);
     let norm = kernels::LayerNorm { scale: gamma.numbers(), shift: beta.numbers(), epsilon: epsilon as f32 };
-    Some(tensor(kernels::layer_norm(Isa::current(), x.numbers(), norm), shape))
+    Some(if to == Packing::Bf16 && norm.scale.len().is_multiple_of(2) {
+        tensor::<u32, D>(kernels::layer_norm(Isa::current(), x.numbers(), norm), shape)
+    } else {
+        tensor::<f32, D>(kernels::layer_norm(Isa::current(), x.numbers(), norm), shape)
+    })
+}
+
+/// What `PixelBatch::patches` gives, of `[B, C, H, W]`.
+pub(crate) fn patches(pixels: &Tensor<4>, patch: usize) -> Option<Tensor<3>> {
+    let [b, c, height, width] = pixels.dims();
+    let rows = kernels::patches(Contiguous::of(pixels)?.numbers(), [c, height, width], patch);
+    Some(tensor(rows, [b, height / patch * (width / patch) + 1, c * patch * patch]))
 }
 
 /// Weights in short numbers.
@@ -124,41 +137,41 @@ impl Short {
         Tensor::from_data(TensorData::new(numbers, dims), (&like.device(), like.dtype()))
     }
 
-    /// As [`affine`], of the given columns.
+    /// As [`affine`], of the given columns; of bf16, `x` may be, and the result is where what it goes `to` is packed so.
     pub(crate) fn affine(
         &self,
         x: &Tensor<3>,
         columns: Range<usize>,
-        bias: &Tensor<1>,
-        activation: Activation,
+        end: (&Tensor<1>, Activation),
         residual: Option<&Tensor<3>>,
+        to: Packing,
     ) -> Option<Tensor<3>> {
-        layer(x, bias, activation, residual, |x, epilogue| match self {
-            Self::Bf16(weights) => weights.affine(Isa::current(), x, columns, epilogue),
-            Self::Int8(weights) => weights.affine(Isa::current(), x, columns, epilogue),
-        })
+        match self {
+            Self::Bf16(weights) => match (x.dtype(), to) {
+                (DType::BF16, Packing::Bf16) => of_bf16::<u32, u32>(weights, x, columns, end, residual),
+                (DType::BF16, _) => of_bf16::<u32, f32>(weights, x, columns, end, residual),
+                (_, Packing::Bf16) => of_bf16::<f32, u32>(weights, x, columns, end, residual),
+                _ => of_bf16::<f32, f32>(weights, x, columns, end, residual),
+            },
+            Self::Int8(weights) => {
+                layer(x, end, residual, |x, epilogue| weights.affine(Isa::current(), x, columns, epilogue))
+            }
+        }
     }
 }
 
-/// A layer with its bias, an activation, the next layer with its bias, and a residual; `None` too where the kernels have nothing to gain.
-///
-/// # Shapes
-/// `x`: `[B, L, K]`; `residual` and the result: `[B, L, N]` of the next layer.
-pub(crate) fn chain(
+fn of_bf16<X: Stored, R: Stored>(
+    weights: &Bf16Weights,
     x: &Tensor<3>,
-    (first, bias): (&Short, &Tensor<1>),
-    activation: Activation,
-    (next, next_bias): (&Short, &Tensor<1>),
-    residual: &Tensor<3>,
+    columns: Range<usize>,
+    end: (&Tensor<1>, Activation),
+    residual: Option<&Tensor<3>>,
 ) -> Option<Tensor<3>> {
-    let (Short::Bf16(first), Short::Bf16(next)) = (first, next) else { return None };
-    let (bias, activation) = (Contiguous::of(bias)?, kernels_name(activation)?);
-    let inside = Epilogue { bias: bias.numbers(), activation, residual: None };
-    let product = |x: &[f32], end: Epilogue<'_>| first.then(Isa::current(), x, inside, (next, end));
-    layer(x, next_bias, Activation::Linear, Some(residual), product)
+    let product = |x: &[X], epilogue: Epilogue<'_>| weights.affine::<X, R>(Isa::current(), x, columns, epilogue);
+    layer(x, end, residual, product)
 }
 
-/// `softmax(q * k' / sqrt(E) + bias) * v`, head by head, for a layer whose weights are packed so.
+/// `softmax(q * k' / sqrt(E) + bias) * v`, head by head, in f32 or bf16 as the tensors are.
 ///
 /// # Shapes
 /// `q`: `[B, Q, D]`; `k` and `v`: `[B, L, D]`; `bias`: `[B, 1, Q, L]` (`None` if each head has its own); the result: `[B, Q, D]`.
@@ -168,30 +181,21 @@ pub(crate) fn attention(
     v: &Tensor<3>,
     bias: Option<&Tensor<4>>,
     heads: usize,
-    packing: Packing,
 ) -> Option<Tensor<3>> {
-    let ([b, queries, d], keys) = (q.dims(), k.dims()[1]);
-    let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
     let bias = match bias {
         Some(bias) if bias.dims()[1] > 1 => return None,
         Some(bias) => Some(Strided::of(&bias.clone().squeeze_dim::<3>(1))?),
         None => None,
     };
-    let batch = kernels::Attention {
-        queries: q.rows(),
-        keys: k.rows(),
-        values: v.rows(),
-        bias: bias.as_ref().map(Strided::rows),
-        lengths: [b, queries, keys],
-        heads,
-        width: d / heads,
-    };
-    Some(tensor(kernels::attention(Isa::current(), precision(packing), &[batch]), [b, queries, d]))
+    let bias = bias.as_ref().map(|bias| bias.rows_from(0));
+    let lengths = [q.dims()[0], q.dims()[1], k.dims()[1]];
+    attention_in::<u32>([q, k, v], bias, heads, &[lengths])
+        .or_else(|| attention_in::<f32>([q, k, v], bias, heads, &[lengths]))
 }
 
 /// Whether [`attention_packed`] gives something for tensors like this one.
 pub(crate) fn attends_packed(like: &Tensor<1>) -> bool {
-    flex(like).is_some()
+    flex::<f32, 1>(like).is_some()
 }
 
 /// The same without a bias, of sequences of any number of queries and keys, one after the other.
@@ -204,33 +208,39 @@ pub(crate) fn attention_packed(
     v: &Tensor<3>,
     lengths: &[[usize; 2]],
     heads: usize,
-    packing: Packing,
 ) -> Option<Tensor<3>> {
-    let [_, rows, d] = q.dims();
-    let (q, k, v) = (Strided::of(q)?, Strided::of(k)?, Strided::of(v)?);
+    let lengths: Vec<_> = lengths.iter().map(|&[queries, keys]| [1, queries, keys]).collect();
+    attention_in::<u32>([q, k, v], None, heads, &lengths)
+        .or_else(|| attention_in::<f32>([q, k, v], None, heads, &lengths))
+}
+
+/// Attention of batches that stand one after the other; `None` too if the tensors are not of `T`, or a head ends within one.
+fn attention_in<T: Stored>(
+    [q, k, v]: [&Tensor<3>; 3],
+    bias: Option<Rows<'_>>,
+    heads: usize,
+    lengths: &[[usize; 3]],
+) -> Option<Tensor<3>> {
+    let shape @ [.., d] = q.dims();
+    if !(d / heads).is_multiple_of(T::COUNT) {
+        return None;
+    }
+    let (q, k, v) = (Strided::<T>::of(q)?, Strided::<T>::of(k)?, Strided::<T>::of(v)?);
     let (mut query, mut key) = (0, 0);
     let mut batches = Vec::with_capacity(lengths.len());
-    for &[queries, keys] in lengths {
+    for &lengths @ [_, queries, keys] in lengths {
         batches.push(kernels::Attention {
             queries: q.rows_from(query),
             keys: k.rows_from(key),
             values: v.rows_from(key),
-            bias: None,
-            lengths: [1, queries, keys],
+            bias,
+            lengths,
             heads,
             width: d / heads,
         });
         (query, key) = (query + queries, key + keys);
     }
-    Some(tensor(kernels::attention(Isa::current(), precision(packing), &batches), [1, rows, d]))
-}
-
-/// Attention beside layers of this packing.
-fn precision(packing: Packing) -> Precision {
-    match packing {
-        Packing::Bf16 => Precision::Bf16,
-        Packing::Whole | Packing::Int8 => Precision::F32,
-    }
+    Some(tensor(kernels::attention(Isa::current(), &batches), shape))
 }
 
 fn kernels_name(activation: Activation) -> Option<kernels::Activation> {
@@ -247,50 +257,71 @@ fn kernels_name(activation: Activation) -> Option<kernels::Activation> {
     }
 }
 
-fn flex<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
-    let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
-    (tensor.dtype() == DType::F32).then_some(tensor)
+/// How the kernels see the memory of a tensor.
+trait Stored: Number + Pod {
+    const DTYPE: DType;
 }
 
-fn tensor<const D: usize>(numbers: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(numbers, shape)))
+impl Stored for f32 {
+    const DTYPE: DType = DType::F32;
+}
+
+/// A pair of bf16.
+impl Stored for u32 {
+    const DTYPE: DType = DType::BF16;
+}
+
+fn flex<T: Stored, const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+    (tensor.dtype() == T::DTYPE).then_some(tensor)
+}
+
+fn tensor<T: Stored, const D: usize>(numbers: Vec<T>, shape: [usize; D]) -> Tensor<D> {
+    let data = TensorData::from_bytes(Bytes::from_elems(numbers), shape, T::DTYPE);
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(data))
 }
 
 /// A tensor whose numbers lie one after the other.
-struct Contiguous(FlexTensor);
+struct Contiguous<T>(FlexTensor, PhantomData<T>);
 
-impl Contiguous {
+impl<T: Stored> Contiguous<T> {
+    /// `None` too where a row ends within a `T`.
     fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        let tensor = flex(tensor)?;
-        Some(Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }))
+        let tensor = flex::<T, D>(tensor)?;
+        let tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+        let width = tensor.layout().shape()[D - 1];
+        let whole = [tensor.layout().start_offset(), width].iter().all(|count| count.is_multiple_of(T::COUNT));
+        whole.then_some(Self(tensor, PhantomData))
     }
 
-    fn numbers(&self) -> &[f32] {
+    fn numbers(&self) -> &[T] {
         let layout = self.0.layout();
-        &self.0.storage()[layout.start_offset()..][..layout.num_elements()]
+        &bytemuck::cast_slice(self.0.bytes())[layout.start_offset() / T::COUNT..][..layout.num_elements() / T::COUNT]
     }
 }
 
 /// A tensor of rows, each of which lies in one piece.
-struct Strided(FlexTensor);
+struct Strided<T>(FlexTensor, PhantomData<T>);
 
-impl Strided {
+impl<T: Stored> Strided<T> {
+    /// `None` too where a row begins or ends within a `T`.
     fn of(tensor: &Tensor<3>) -> Option<Self> {
-        let tensor = flex(tensor)?;
+        let tensor = flex::<T, 3>(tensor)?;
         let strides = tensor.layout().strides();
         let regular = strides[2] == 1 && strides.iter().all(|stride| *stride >= 0);
-        Some(Self(if regular { tensor } else { tensor.to_contiguous() }))
-    }
-
-    fn rows(&self) -> Rows<'_> {
-        self.rows_from(0)
+        let tensor = if regular { tensor } else { tensor.to_contiguous() };
+        let layout = tensor.layout();
+        let steps = [layout.strides()[0].unsigned_abs(), layout.strides()[1].unsigned_abs()];
+        let whole = |count: &usize| count.is_multiple_of(T::COUNT);
+        let whole = whole(&layout.start_offset()) && whole(&layout.shape()[2]) && steps.iter().all(whole);
+        whole.then_some(Self(tensor, PhantomData))
     }
 
     /// Without the first `row` rows.
-    fn rows_from(&self, row: usize) -> Rows<'_> {
+    fn rows_from(&self, row: usize) -> Rows<'_, T> {
         let layout = self.0.layout();
-        let stride = |dimension: usize| layout.strides()[dimension].unsigned_abs();
-        let numbers = &self.0.storage()[layout.start_offset() + row * stride(1)..];
+        let stride = |dimension: usize| layout.strides()[dimension].unsigned_abs() / T::COUNT;
+        let numbers = &bytemuck::cast_slice(self.0.bytes())[layout.start_offset() / T::COUNT + row * stride(1)..];
         Rows { numbers, row: stride(1), sequence: stride(0) }
     }
 }

@@ -69,6 +69,12 @@ impl PreparedMlp {
     /// # Shapes
     /// `x`, `residual` and the result: `[B, L, D]`.
     pub fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        self.fc1.forward_chained(x, self.activation, &self.fc2, residual)
+        let inside = self.fc1.forward_activated(x, self.activation, self.fc2.packing()); // [B, L, M]
+        self.fc2.forward_added(inside, residual)
+    }
+
+    /// How the weights are kept that meet what enters.
+    pub fn packing(&self) -> Packing {
+        self.fc1.packing()
     }
 }

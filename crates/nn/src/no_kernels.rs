@@ -32,17 +32,17 @@ pub fn on_threads<R: Send>(_: &Tensor<1>, work: impl FnOnce() -> R + Send) -> R 
     work()
 }
 
-pub(crate) fn chain(
-    _: &Tensor<3>,
-    _: (&Short, &Tensor<1>),
-    _: Activation,
-    _: (&Short, &Tensor<1>),
-    _: &Tensor<3>,
-) -> Option<Tensor<3>> {
+pub(crate) fn layer_norm<const D: usize>(
+    _: &Tensor<D>,
+    _: &Tensor<1>,
+    _: &Tensor<1>,
+    _: f64,
+    _: Packing,
+) -> Option<Tensor<D>> {
     None
 }
 
-pub(crate) fn layer_norm<const D: usize>(_: &Tensor<D>, _: &Tensor<1>, _: &Tensor<1>, _: f64) -> Option<Tensor<D>> {
+pub(crate) fn patches(_: &Tensor<4>, _: usize) -> Option<Tensor<3>> {
     None
 }
 
@@ -67,9 +67,9 @@ impl Short {
         &self,
         _: &Tensor<3>,
         _: Range<usize>,
-        _: &Tensor<1>,
-        _: Activation,
+        _: (&Tensor<1>, Activation),
         _: Option<&Tensor<3>>,
+        _: Packing,
     ) -> Option<Tensor<3>> {
         match *self {}
     }
@@ -81,7 +81,6 @@ pub(crate) fn attention(
     _: &Tensor<3>,
     _: Option<&Tensor<4>>,
     _: usize,
-    _: Packing,
 ) -> Option<Tensor<3>> {
     None
 }
@@ -96,7 +95,6 @@ pub(crate) fn attention_packed(
     _: &Tensor<3>,
     _: &[[usize; 2]],
     _: usize,
-    _: Packing,
 ) -> Option<Tensor<3>> {
     None
 }

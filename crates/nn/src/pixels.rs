@@ -1,11 +1,12 @@
 //! The input of an image tower of either kind: a batch of pixels, checked once.
 //!
-//! Shapes: B pictures, S the model's `image_size`, H rows, W columns.
+//! Shapes: B pictures, S the model's `image_size`, H rows, W columns, P edge of a patch, N = H / P rows and M = W / P columns of
+//! patches.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData, s};
 use chinese_clip_config::VisionConfig;
 
-use crate::VisionError;
+use crate::{VisionError, fast};
 
 /// Normalised pixels of B pictures of one size, on a device. A tower cannot fail on it.
 #[derive(Debug, Clone)]
@@ -54,6 +55,22 @@ impl PixelBatch {
     /// The pixels in `dtype`, `[B, 3, H, W]`.
     pub fn pixels(&self, dtype: DType) -> Tensor<4> {
         self.pixels.clone().cast(dtype)
+    }
+
+    /// Zeros, in the place of the class token, and the patches, row by row; what is left of the picture is dropped.
+    ///
+    /// # Shapes
+    /// The result, in `dtype`: `[B, N * M + 1, 3 * P * P]`.
+    pub fn patches(&self, p: usize, dtype: DType) -> Tensor<3> {
+        let pixels = self.pixels(dtype);
+        fast::patches(&pixels, p).unwrap_or_else(|| {
+            let [b, c, height, width] = pixels.dims();
+            let (n, m) = (height / p, width / p);
+            let pixels = pixels.slice(s![.., .., 0..n * p, 0..m * p]).reshape([b, c, n, p, m, p]);
+            let patches = pixels.permute([0, 2, 4, 1, 3, 5]).reshape([b, n * m, c * p * p]);
+            let class = Tensor::zeros([b, 1, c * p * p], (&patches.device(), dtype));
+            Tensor::cat(vec![class, patches], 1)
+        })
     }
 
     /// `[B, 3, H, W]`.

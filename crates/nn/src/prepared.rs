@@ -87,16 +87,24 @@ impl PreparedAttention {
         self.output.forward_added(self.context(x, sequences, rows), residual)
     }
 
+    /// How the weights are kept that meet what enters.
+    pub fn packing(&self) -> Packing {
+        self.qkv.packing()
+    }
+
     fn context(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {
         let d = self.inner;
+        // Relative positions meet queries and keys in f32, and no head of bf16 has an odd width.
+        let fits = self.distance_embedding.is_none() && (d / self.heads).is_multiple_of(2);
+        let to = if fits { self.packing() } else { Packing::Whole };
         let (q, k, v) = match rows {
             Rows::All => {
-                let qkv = self.qkv.forward(x); // [B, L, 3 D]
+                let qkv = self.qkv.forward_columns(x, 0..3 * d, to); // [B, L, 3 D]
                 (qkv.clone().narrow(2, 0, d), qkv.clone().narrow(2, d, d), qkv.narrow(2, 2 * d, d))
             }
             Rows::Class => {
-                let q = self.qkv.forward_columns(sequences.rows(x.clone(), rows), 0..d); // [B, 1, D]
-                let kv = self.qkv.forward_columns(x, d..3 * d); // [B, L, 2 D]
+                let q = self.qkv.forward_columns(sequences.rows(x.clone(), rows), 0..d, to); // [B, 1, D]
+                let kv = self.qkv.forward_columns(x, d..3 * d, to); // [B, L, 2 D]
                 (q, kv.clone().narrow(2, 0, d), kv.narrow(2, d, d))
             }
         };
@@ -106,7 +114,7 @@ impl PreparedAttention {
             Sequences::Packed(packed) => return self.attend_packed(&q, &k, &v, &packed.lengths(rows)),
         };
         let bias = self.with_relative(bias, &q, &k);
-        let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads, self.qkv.packing());
+        let context = fast::attention(&q, &k, &v, bias.as_ref(), self.heads);
         context.unwrap_or_else(|| attend(q, k, v, bias, self.heads)) // [B, Q, D]
     }
 
@@ -115,7 +123,7 @@ impl PreparedAttention {
     /// # Shapes
     /// `q`: `[1, N, D]`; `k` and `v`: `[1, M, D]`, where N and M are the sums of `lengths`; the result: `[1, N, D]`.
     fn attend_packed(&self, q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>, lengths: &[[usize; 2]]) -> Tensor<3> {
-        fast::attention_packed(q, k, v, lengths, self.heads, self.qkv.packing()).unwrap_or_else(|| {
+        fast::attention_packed(q, k, v, lengths, self.heads).unwrap_or_else(|| {
             let (mut query, mut key) = (0, 0);
             let contexts = lengths.iter().map(|&[queries, keys]| {
                 let q = q.clone().narrow(1, query, queries);
@@ -140,7 +148,7 @@ impl PreparedAttention {
     /// `x`: `[B, L, D]`; the result: `[B, H, L, L]`.
     pub fn probabilities(&self, x: &Tensor<3>) -> Tensor<4> {
         let d = self.inner;
-        let columns = |start| self.qkv.forward_columns(x.clone(), start..start + d);
+        let columns = |start| self.qkv.forward_columns(x.clone(), start..start + d, Packing::Whole);
         let [q, k] = [0, d].map(|start| split_heads(columns(start), self.heads)); // [B, H, L, D / H]
         let bias = RelativePositions::joined(self.distance_embedding.as_ref(), &q, &k, false, None);
         probabilities(q, k, bias)

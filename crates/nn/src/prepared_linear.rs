@@ -12,13 +12,16 @@ use chinese_clip_config::Activation;
 
 use crate::{Packing, activate, fast};
 
-/// A linear layer with a bias.
+/// A linear layer, which may have a bias.
 ///
 /// [`pack`](Self::pack) lays the weights out for the kernels of backends that have some; on any other the layer stays as it is.
 #[derive(Module, Debug)]
 pub struct PreparedLinear {
     weight: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
+    bias: Option<Param<Tensor<1>>>,
+    /// N.
+    #[module(skip)]
+    outputs: usize,
     #[module(skip)]
     layout: Layout,
 }
@@ -43,10 +46,11 @@ impl PreparedLinear {
     /// Layers side by side: one product for all of them.
     pub fn beside(layers: &[Self]) -> Self {
         let weights = layers.iter().map(|layer| layer.weight.val()).collect();
-        let biases = layers.iter().map(|layer| layer.bias.val()).collect();
+        let biases = layers.iter().map(Self::bias).collect();
         Self {
             weight: Param::from_tensor(Tensor::cat(weights, 1)),
-            bias: Param::from_tensor(Tensor::cat(biases, 0)),
+            bias: Some(Param::from_tensor(Tensor::cat(biases, 0))),
+            outputs: layers.iter().map(|layer| layer.outputs).sum(),
             layout: Layout::Plain,
         }
     }
@@ -69,7 +73,7 @@ impl PreparedLinear {
         if !matches!(self.layout, Layout::Plain) {
             return self;
         }
-        if self.weight.lazy_shape()[1] != self.bias.lazy_shape()[0] {
+        if self.weight.lazy_shape()[1] != self.outputs {
             return Self { layout: Layout::Panels, ..self }; // of `panels`
         }
         let weight = self.weight.val();
@@ -94,12 +98,12 @@ impl PreparedLinear {
     /// # Shapes
     /// `x`: `[B, L, K]`; the result: `[B, L, N]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.whole().apply(x, Activation::Linear, None)
+        self.part(0..self.outputs).apply(x, Activation::Linear, None, Packing::Whole)
     }
 
-    /// The layer, then an activation.
-    pub fn forward_activated(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
-        self.whole().apply(x, activation, None)
+    /// The layer, then an activation, for a layer whose weights are packed `to` that.
+    pub fn forward_activated(&self, x: Tensor<3>, activation: Activation, to: Packing) -> Tensor<3> {
+        self.part(0..self.outputs).apply(x, activation, None, to)
     }
 
     /// The layer, then a sum.
@@ -107,36 +111,23 @@ impl PreparedLinear {
     /// # Shapes
     /// `residual`: `[B, L, N]`.
     pub fn forward_added(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        self.whole().apply(x, Activation::Linear, Some(residual))
+        self.part(0..self.outputs).apply(x, Activation::Linear, Some(residual), Packing::Whole)
     }
 
-    /// This layer, an activation, the `next` layer, a sum.
-    ///
-    /// # Shapes
-    /// `x`: `[B, L, K]`; `residual` and the result: `[B, L, N]` of the next layer.
-    pub fn forward_chained(&self, x: Tensor<3>, activation: Activation, next: &Self, residual: Tensor<3>) -> Tensor<3> {
-        let chained = match (&self.layout, &next.layout) {
-            (Layout::Short(first), Layout::Short(second)) => {
-                let (bias, next_bias) = (self.bias.val(), next.bias.val());
-                fast::chain(&x, (first, &bias), activation, (second, &next_bias), &residual)
-            }
-            _ => None,
-        };
-        chained.unwrap_or_else(|| next.forward_added(self.forward_activated(x, activation), residual))
+    /// The outputs of `columns` alone, for what is packed `to` that.
+    pub fn forward_columns(&self, x: Tensor<3>, columns: Range<usize>, to: Packing) -> Tensor<3> {
+        self.part(columns).apply(x, Activation::Linear, None, to)
     }
 
-    /// The outputs of `columns` alone.
-    pub fn forward_columns(&self, x: Tensor<3>, columns: Range<usize>) -> Tensor<3> {
-        self.part(columns).apply(x, Activation::Linear, None)
-    }
-
-    fn whole(&self) -> Part<'_> {
-        self.part(0..self.bias.lazy_shape()[0])
+    /// `[N]`.
+    fn bias(&self) -> Tensor<1> {
+        let zeros = || Tensor::zeros([self.outputs], (&self.weight.lazy_device(), self.weight.dtype()));
+        self.bias.as_ref().map_or_else(zeros, Param::val)
     }
 
     fn part(&self, columns: Range<usize>) -> Part<'_> {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        let (start, count, all) = (columns.start, columns.len(), bias.dims()[0]);
+        let (weight, bias) = (self.weight.val(), self.bias());
+        let (start, count, all) = (columns.start, columns.len(), self.outputs);
         let panels = start.is_multiple_of(fast::PANEL) && count.is_multiple_of(fast::PANEL);
         let weight = match &self.layout {
             Layout::Short(short) if panels => Weight::Short(short, columns),
@@ -154,11 +145,8 @@ impl PreparedLinear {
 
 impl From<Linear> for PreparedLinear {
     fn from(Linear { weight, bias }: Linear) -> Self {
-        let bias = bias.unwrap_or_else(|| {
-            let (outputs, device) = (weight.lazy_shape()[1], weight.lazy_device());
-            Param::from_tensor(Tensor::zeros([outputs], (&device, weight.dtype())))
-        });
-        Self { weight, bias, layout: Layout::Plain }
+        let outputs = weight.lazy_shape()[1];
+        Self { weight, bias, outputs, layout: Layout::Plain }
     }
 }
 
@@ -178,12 +166,14 @@ enum Weight<'a> {
 }
 
 impl Part<'_> {
-    fn apply(self, x: Tensor<3>, activation: Activation, residual: Option<Tensor<3>>) -> Tensor<3> {
+    fn apply(self, x: Tensor<3>, activation: Activation, residual: Option<Tensor<3>>, to: Packing) -> Tensor<3> {
         let Self { weight, bias } = self;
         let fused = match &weight {
             Weight::Plain(_) => None,
             Weight::Panels(panels) => fast::affine(&x, panels, &bias, activation, residual.as_ref()),
-            Weight::Short(short, columns) => short.affine(&x, columns.clone(), &bias, activation, residual.as_ref()),
+            Weight::Short(short, columns) => {
+                short.affine(&x, columns.clone(), (&bias, activation), residual.as_ref(), to)
+            }
         };
         fused.unwrap_or_else(|| {
             let weight = match weight {
@@ -191,7 +181,7 @@ impl Part<'_> {
                 Weight::Panels(panels) => unpacked(panels, bias.dims()[0]),
                 Weight::Short(short, columns) => short.unpack(&bias).narrow(1, columns.start, columns.len()),
             };
-            let y = activate(activation, linear(x, weight, Some(bias)));
+            let y = activate(activation, linear(x.cast(bias.dtype()), weight, Some(bias)));
             match residual {
                 Some(residual) => residual + y,
                 None => y,

@@ -9,11 +9,12 @@ use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor, s};
 use chinese_clip_config::VisionConfig;
 use chinese_clip_nn::{
-    LayerNorm, Packing, PixelBatch, PreparedAttention, PreparedMlp, Rows, Sequences, linear, resize_positions,
+    LayerNorm, Packing, PixelBatch, PreparedAttention, PreparedLinear, PreparedMlp, Rows, Sequences, linear,
+    resize_positions,
 };
 
 use crate::VisionModel;
-use crate::model::{Embeddings, Layer, Spread, with_class_token};
+use crate::model::{Embeddings, Layer, Spread};
 
 /// The image tower for inference; made by [`VisionModel::prepare`], or loaded as it is.
 #[derive(Module, Debug)]
@@ -50,7 +51,11 @@ impl PreparedVisionModel {
     /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
     #[must_use]
     pub fn pack(self, packing: Packing) -> Self {
-        Self { layers: self.layers.into_iter().map(|layer| layer.pack(packing)).collect(), ..self }
+        Self {
+            embeddings: self.embeddings.pack(packing),
+            layers: self.layers.into_iter().map(|layer| layer.pack(packing)).collect(),
+            ..self
+        }
     }
 
     /// The pooled class token.
@@ -86,7 +91,7 @@ impl PreparedVisionModel {
 #[derive(Module, Debug)]
 pub(crate) struct PreparedEmbeddings {
     class_embedding: Param<Tensor<1>>,
-    patch_embedding: Linear,
+    patch_embedding: PreparedLinear,
     position_embedding: Embedding,
     #[module(skip)]
     patch_size: usize,
@@ -99,7 +104,7 @@ impl From<Embeddings> for PreparedEmbeddings {
         let [w, c, patch_size, _] = kernel.dims();
         let columns = kernel.reshape([w, c * patch_size * patch_size]).transpose(); // [3 * P * P, W], a view
         let contiguous = Tensor::from_data(columns.to_data(), (&columns.device(), columns.dtype()));
-        let patch_embedding = Linear { weight: Param::from_tensor(contiguous), bias: None };
+        let patch_embedding = Linear { weight: Param::from_tensor(contiguous), bias: None }.into();
         Self { class_embedding, patch_embedding, position_embedding, patch_size }
     }
 }
@@ -110,19 +115,23 @@ impl PreparedEmbeddings {
         let patch_size = config.patch_size;
         let inputs = config.num_channels * patch_size * patch_size;
         let std = config.initializer_range * config.initializer_factor;
-        let patch_embedding = linear(inputs, config.hidden_size, false, std, device);
+        let patch_embedding = linear(inputs, config.hidden_size, false, std, device).into();
         Self { class_embedding, patch_embedding, position_embedding, patch_size }
     }
 
+    /// The first layer stays wide beside int8.
+    fn pack(self, packing: Packing) -> Self {
+        let packing = if packing == Packing::Int8 { Packing::Whole } else { packing };
+        Self { patch_embedding: self.patch_embedding.pack(packing), ..self }
+    }
+
     pub(crate) fn forward(&self, batch: &PixelBatch) -> Tensor<3> {
-        let p = self.patch_size;
-        let ([b, c, ..], [n, m]) = (batch.shape(), self.grid(batch));
-        let pixels = batch.pixels(self.patch_embedding.weight.dtype());
-        let pixels = pixels.slice(s![.., .., 0..n * p, 0..m * p]).reshape([b, c, n, p, m, p]);
-        let patches = pixels.permute([0, 2, 4, 1, 3, 5]).reshape([b, n * m, c * p * p]); // [B, N * M, 3 * P * P]
-        let patches = self.patch_embedding.forward(patches); // [B, N * M, W]
-        let positions = resize_positions(self.position_embedding.weight.val(), [n, m]); // [T, W]
-        with_class_token(&self.class_embedding, patches) + positions.unsqueeze()
+        let grid = self.grid(batch);
+        let positions = resize_positions(self.position_embedding.weight.val(), grid); // [T, W]
+        let patches = batch.patches(self.patch_size, positions.dtype()); // [B, T, 3 * P * P]
+        let class = self.class_embedding.val().unsqueeze() + positions.clone().narrow(0, 0, 1); // [1, W]
+        let added = positions.slice_assign(s![0..1], class).unsqueeze::<3>().repeat_dim(0, batch.shape()[0]);
+        self.patch_embedding.forward_added(patches, added) // [B, T, W]
     }
 
     /// Rows and columns of patches; a remainder of the picture is dropped.
@@ -165,8 +174,8 @@ impl PreparedLayer {
     }
 
     pub(crate) fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {
-        let (normed, residual) = (self.layer_norm1.forward(x.clone()), rows.of(x));
+        let (normed, residual) = (self.layer_norm1.forward_to(x.clone(), self.attention.packing()), rows.of(x));
         let x = self.attention.forward_added(normed, &Sequences::Whole, rows, residual); // [B, Q, W]
-        self.mlp.forward(self.layer_norm2.forward(x.clone()), x)
+        self.mlp.forward(self.layer_norm2.forward_to(x.clone(), self.mlp.packing()), x)
     }
 }

@@ -5,9 +5,9 @@
 use std::ops::Range;
 
 use pulp::Simd;
-use pulp::bytemuck::cast;
+use pulp::bytemuck::{cast, cast_slice};
 
-use super::{round, rounded};
+use super::round;
 use crate::PANEL;
 use crate::attention::{Head, Scratch, at_least};
 use crate::isa::Kernel;
@@ -17,7 +17,7 @@ use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
 /// Writes a head's result by the instructions of `dot`.
 pub(super) struct Rounded<'a, D> {
     pub(super) dot: D,
-    pub(super) head: Head<'a>,
+    pub(super) head: Head<'a, u32>,
     pub(super) scratch: &'a mut Scratch,
 }
 
@@ -31,19 +31,16 @@ impl<D: Dot<Sum = f32>> Kernel for Rounded<'_, D> {
         let padded = l.next_multiple_of(PANEL);
         let (of_width, of_keys) = (e.div_ceil(2), l.div_ceil(2));
         let scores = at_least(scores, ROWS * padded);
-        let room = padded * of_width + e.next_multiple_of(PANEL) * of_keys + ROWS * (of_width + of_keys);
+        let room = padded * of_width + e.next_multiple_of(PANEL) * of_keys + ROWS * of_keys;
         let pairs = at_least(pairs, room);
         let (keys, rest) = pairs.split_at_mut(padded * of_width);
-        let (values, rest) = rest.split_at_mut(e.next_multiple_of(PANEL) * of_keys);
-        let (queries, weights) = rest.split_at_mut(ROWS * of_width);
-        pack_keys(keys, queries, &head);
+        let (values, weights) = rest.split_at_mut(e.next_multiple_of(PANEL) * of_keys);
+        pack_keys(keys, &head);
         pack_values(values, &head);
         for Range { start: from, end } in tiles(q, ROWS) {
             let valid = end - from;
-            for (i, to) in queries.chunks_exact_mut(of_width).enumerate().take(valid) {
-                round(head.query(from + i), to);
-            }
-            multiply::<S, D, V>(simd, dot, [queries, keys], of_width, valid, |row, panel, sums| {
+            let queries = std::array::from_fn(|i| head.query(from + i.min(valid - 1)));
+            multiply::<S, D, V>(simd, dot, queries, keys, valid, |row, panel, sums| {
                 scores[row * padded + panel * PANEL..][..PANEL].copy_from_slice(sums);
             });
             let mut sums = [1.0; ROWS];
@@ -51,24 +48,25 @@ impl<D: Dot<Sum = f32>> Kernel for Rounded<'_, D> {
                 *sum = head.weigh(simd, from + i, &mut row[..l]);
                 round(&row[..l], &mut weights[i * of_keys..][..of_keys]);
             }
-            multiply::<S, D, V>(simd, dot, [weights, values], of_keys, valid, |row, panel, context| {
+            let weights = std::array::from_fn(|i| &weights[i * of_keys..][..of_keys]);
+            multiply::<S, D, V>(simd, dot, weights, values, valid, |row, panel, context| {
                 head.write(simd, from + row, panel, S::as_simd_f32s(context).0, sums[row]);
             });
         }
     }
 }
 
-/// Products of the first `valid` of some rows, `[8, G]`, with panels, `[P, G, 16]`: `each` takes a row, a panel and their sums.
+/// Products of the first `valid` of some rows of G pairs with panels, `[P, G, 16]`: `each` takes a row, a panel and their sums.
 #[inline(always)]
 fn multiply<S: Simd, D: Dot<Sum = f32>, const V: usize>(
     simd: S,
     dot: D,
-    [rows, panels]: [&[u32]; 2],
-    groups: usize,
+    rows: [&[u32]; ROWS],
+    panels: &[u32],
     valid: usize,
     mut each: impl FnMut(usize, usize, &[f32; PANEL]),
 ) {
-    let rows = std::array::from_fn(|i| &rows[i * groups..][..groups]);
+    let groups = rows[0].len();
     let count = panels.len() / (groups * PANEL);
     let at_a_time = count.div_ceil(count.div_ceil(PANELS));
     let mut sums: Sums<f32> = [[[0.0; PANEL]; ROWS]; PANELS];
@@ -85,14 +83,13 @@ fn multiply<S: Simd, D: Dot<Sum = f32>, const V: usize>(
     }
 }
 
-/// Keys to `[L / 16, E / 2, 16]`: pairs of neighbours in a row. `row` has room for one.
+/// Keys to `[L / 16, E / 2, 16]`: pairs of neighbours in a row.
 #[inline(always)]
-fn pack_keys(panels: &mut [u32], row: &mut [u32], head: &Head<'_>) {
-    let ([_, _, l], groups) = (head.inputs.lengths, head.inputs.width.div_ceil(2));
+fn pack_keys(panels: &mut [u32], head: &Head<'_, u32>) {
+    let ([_, _, l], groups) = (head.inputs.lengths, head.inputs.width / 2);
     for key in 0..l {
-        round(head.key(key), &mut row[..groups]);
         let column = key / PANEL * groups * PANEL + key % PANEL;
-        for (to, from) in panels[column..].iter_mut().step_by(PANEL).zip(&row[..groups]) {
+        for (to, from) in panels[column..].iter_mut().step_by(PANEL).zip(head.key(key)) {
             *to = *from;
         }
     }
@@ -100,21 +97,25 @@ fn pack_keys(panels: &mut [u32], row: &mut [u32], head: &Head<'_>) {
 
 /// Values to `[E / 16, L / 2, 16]`: pairs of neighbours in a column.
 #[inline(always)]
-fn pack_values(panels: &mut [u32], head: &Head<'_>) {
+fn pack_values(panels: &mut [u32], head: &Head<'_, u32>) {
     let ([_, _, l], e, groups) = (head.inputs.lengths, head.inputs.width, head.inputs.lengths[2].div_ceil(2));
+    let nothing = [0; PANEL];
     for group in 0..groups {
-        let (first, second) = (head.value(2 * group), (2 * group + 1 < l).then(|| head.value(2 * group + 1)));
-        for panel in 0..e.div_ceil(PANEL) {
+        let row = |row: usize| if row < l { cast_slice(head.value(row)) } else { &[] };
+        let (first, first_rest) = <[u16]>::as_chunks(row(2 * group));
+        let (second, second_rest) = <[u16]>::as_chunks(row(2 * group + 1));
+        let mut pair_up = |panel: usize, [first, second]: [&[u16; PANEL]; 2]| {
             let to = &mut panels[(panel * groups + group) * PANEL..][..PANEL];
-            let part = panel * PANEL..e.min((panel + 1) * PANEL);
-            let mut both = [[0.0; PANEL]; 2];
-            both[0][..part.len()].copy_from_slice(&first[part.clone()]);
-            if let Some(second) = second {
-                both[1][..part.len()].copy_from_slice(&second[part]);
-            }
-            for (column, to) in to.iter_mut().enumerate() {
-                *to = cast(both.map(|row| rounded(row[column])));
-            }
+            to.iter_mut().zip(first.iter().zip(second)).for_each(|(to, (first, second))| *to = cast([*first, *second]));
+        };
+        for (panel, first) in first.iter().enumerate() {
+            pair_up(panel, [first, second.get(panel).unwrap_or(&nothing)]);
+        }
+        if e % PANEL > 0 {
+            let mut lines = [[0; PANEL]; 2];
+            lines[0][..first_rest.len()].copy_from_slice(first_rest);
+            lines[1][..second_rest.len()].copy_from_slice(second_rest);
+            pair_up(e / PANEL, [&lines[0], &lines[1]]);
         }
     }
 }

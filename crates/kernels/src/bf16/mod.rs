@@ -17,8 +17,9 @@ use crate::attention::{Head, Scratch};
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
 use crate::isa::Kernel;
+use crate::number::Number;
 use crate::output::fill;
-use crate::short::{Dot, Kept, Product, ROWS, Scale, Sums, Tile, check_columns, check_weight};
+use crate::short::{Dot, Product, ROWS, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 
 /// Weights in bf16, in panels of [`PANEL`] outputs.
@@ -72,36 +73,21 @@ impl Bf16Weights {
     /// A linear layer, or of a wider one the outputs `columns`, which are whole panels.
     ///
     /// # Shapes
-    /// `x`: `[M, K]`; the result: `[M, columns]`.
+    /// `x`: `[M, K]`, of bf16 `[M, G]`; the result: `[M, columns]`.
     ///
     /// # Panics
     /// If a length does not fit the others.
-    pub fn affine(&self, isa: Isa, x: &[f32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<f32> {
+    pub fn affine<X: Number, R: Number>(
+        &self,
+        isa: Isa,
+        x: &[X],
+        columns: Range<usize>,
+        epilogue: Epilogue<'_>,
+    ) -> Vec<R> {
         check_columns(x, self.inputs, &columns, &epilogue);
-        self.product(isa, &pairs(isa, x, self.inputs), columns, epilogue)
-    }
-
-    /// This layer and the `next` one, whose inputs are rounded as they are written.
-    ///
-    /// # Shapes
-    /// `x`: `[M, K]`; the result: `[M, N]` of the next.
-    ///
-    /// # Panics
-    /// If a length does not fit the others.
-    pub fn then(&self, isa: Isa, x: &[f32], epilogue: Epilogue<'_>, next: (&Self, Epilogue<'_>)) -> Vec<f32> {
-        let ([_, inner], [inputs, outputs]) = (self.dims(), next.0.dims());
-        assert_eq!(inner, inputs, "a layer that takes other inputs");
-        check_columns(x, self.inputs, &(0..inner), &epilogue);
-        check_columns(&[], inner, &(0..outputs), &next.1);
-        let inside: Vec<u32> = self.product(isa, &pairs(isa, x, self.inputs), 0..inner, epilogue);
-        next.0.product(isa, &inside, 0..outputs, next.1)
-    }
-
-    /// `left`: `[M, G]`.
-    fn product<R: Kept>(&self, isa: Isa, left: &[u32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<R> {
-        let groups = self.inputs.div_ceil(2);
+        let (left, groups) = (X::pairs(isa, x, self.inputs), self.inputs.div_ceil(2));
         let panels = &self.panels[columns.start * groups..columns.end * groups];
-        let product = Product { dot: Widen, scale: Unscaled, left, groups, panels, epilogue };
+        let product = Product { dot: Widen, scale: Unscaled, left: &left, groups, panels, epilogue };
         #[cfg(target_arch = "x86_64")]
         if let Some(dot) = avx512::Bf16::of(isa) {
             return product.by(dot).run(isa);
@@ -111,7 +97,7 @@ impl Bf16Weights {
 }
 
 /// A head of attention.
-pub(crate) fn attend(isa: Isa, head: Head<'_>, scratch: &mut Scratch) {
+pub(crate) fn attend(isa: Isa, head: Head<'_, u32>, scratch: &mut Scratch) {
     #[cfg(target_arch = "x86_64")]
     if let Some(dot) = avx512::Bf16::of(isa) {
         return isa.run(attention::Rounded { dot, head, scratch });
@@ -119,19 +105,9 @@ pub(crate) fn attend(isa: Isa, head: Head<'_>, scratch: &mut Scratch) {
     isa.run(attention::Rounded { dot: Widen, head, scratch });
 }
 
-/// Two results in bf16.
-impl Kept for u32 {
-    const RESULTS: usize = 2;
-
-    #[inline(always)]
-    fn keep(line: &[f32; PANEL], to: &mut [u32]) {
-        round(line, to);
-    }
-}
-
 /// The upper half of the nearest number that has no lower half; of NaN, a NaN.
 #[inline(always)]
-fn rounded(x: f32) -> u16 {
+pub(crate) fn rounded(x: f32) -> u16 {
     let bits = x.to_bits();
     let even = (bits + 0x7fff + (bits >> 16 & 1)) >> 16; // cannot overflow but for NaN
     (if x.is_nan() { bits >> 16 | 0x40 } else { even }) as u16
@@ -156,7 +132,7 @@ fn round(from: &[f32], to: &mut [u32]) {
 }
 
 /// `[M, K]` to `[M, G]`.
-fn pairs(isa: Isa, x: &[f32], inputs: usize) -> Vec<u32> {
+pub(crate) fn pairs(isa: Isa, x: &[f32], inputs: usize) -> Vec<u32> {
     const ROWS_AT_A_TIME: usize = 16;
     let groups = inputs.div_ceil(2);
     // SAFETY: the tasks are all rows, and each writes its own.
