@@ -160,6 +160,7 @@ impl Short {
     }
 }
 
+/// A layer of bf16 whose input is of `X` and whose result of `R`.
 fn of_bf16<X: Stored, R: Stored>(
     weights: &Bf16Weights,
     x: &Tensor<3>,
