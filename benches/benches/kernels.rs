@@ -9,7 +9,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use chinese_clip::{Device, Tensor, TensorData, device};
 use chinese_clip_benches::{Setting, multiply_adds, slow_group};
 use chinese_clip_kernels::{
-    self as kernels, Activation, Attention, Bf16Weights, Epilogue, Int8Weights, Isa, Number, Rows, activate,
+    self as kernels, Activation, Attention, Bf16Weights, Element, Epilogue, Int8Weights, Isa, Rows, activate,
 };
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -78,9 +78,10 @@ fn attention_of_tokens(c: &mut Criterion) {
 }
 
 /// Queries, keys and values side by side.
-fn of_one_matrix<T: Number>(numbers: &[T], batch: usize) -> Attention<'_, T> {
+fn of_one_matrix<T: Element>(elements: &[T], batch: usize) -> Attention<'_, T> {
     let width = WIDTH / T::COUNT;
-    let part = |start: usize| Rows { numbers: &numbers[start * width..], row: 3 * width, sequence: TOKENS * 3 * width };
+    let part =
+        |start: usize| Rows { elements: &elements[start * width..], row: 3 * width, sequence: TOKENS * 3 * width };
     Attention {
         queries: part(0),
         keys: part(1),

@@ -52,7 +52,7 @@ impl Setting {
         let source = if smoke() { Some(DEMO.into()) } else { std::env::var(MODEL).ok() };
         let config = match &source {
             Some(source) => open(source, &OpenOptions::default()).expect("a checkpoint").config,
-            None => published(SIZE).and_then(PublishedModel::config).expect("a published model"),
+            None => published(SIZE).map(PublishedModel::config).expect("a published model"),
         };
         let name = source.as_ref().and_then(|source| PathBuf::from(source).file_name()?.to_str().map(String::from));
         let batches: &[usize] = if smoke() { &[1, 2] } else { &[1, 8, 32] };

@@ -150,7 +150,7 @@ impl Checkpoint {
             infer::config(&weights).map_err(|problem| CheckpointError::Architecture { path: path.into(), problem })?;
         config.validate()?;
         let size = config.vision_config.image_size;
-        let found = match PUBLISHED.iter().find(|model| model.config().as_ref() == Some(&config)) {
+        let found = match PUBLISHED.iter().find(|model| model.config() == config) {
             Some(model) => format!("the shapes of the tensors are those of {}", model.name),
             None => format!(
                 "no published model has these shapes; {} heads for text and {} for images are assumed",

@@ -307,7 +307,7 @@ fn every_published_model_is_recognised() {
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         file.set_len((start.len() + end) as u64).unwrap(); // a hole: zeros that take no disk
         let found = open(&path).unwrap();
-        assert_eq!(Some(found.config), model.config(), "{}", model.name);
+        assert_eq!(found.config, model.config(), "{}", model.name);
         let shapes_of = model.name.trim_start_matches("QA-"); // a fine-tune's shapes do not tell it from its origin
         assert!(found.notes[0].ends_with(&format!("those of {shapes_of}")), "{:?}", found.notes);
     }

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_resnet_says_so_twice() {
-        let config = crate::published("RN50").unwrap().config().unwrap();
+        let config = crate::published("RN50").unwrap().config();
         let json = config.to_json();
         assert!(!json.contains("chinese_clip\"") && json.contains("\"resnet_layers\""), "{json}");
         assert_eq!(ChineseClipConfig::from_json(&json).unwrap(), config);

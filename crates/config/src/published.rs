@@ -83,9 +83,9 @@ impl PublishedModel {
     }
 
     /// The configuration of the model.
-    pub fn config(&self) -> Option<ChineseClipConfig> {
+    pub fn config(&self) -> ChineseClipConfig {
         let (hidden_size, num_hidden_layers, num_attention_heads) = self.text;
-        Some(ChineseClipConfig {
+        ChineseClipConfig {
             text_config: TextConfig {
                 vocab_size: VOCABULARY,
                 hidden_size,
@@ -108,7 +108,7 @@ impl PublishedModel {
             },
             projection_dim: self.projection_dim,
             ..ChineseClipConfig::default()
-        })
+        }
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn parameter_counts_follow_from_the_configuration() {
         for model in &PUBLISHED {
-            let config = model.config().unwrap();
+            let config = model.config();
             config.validate().unwrap();
             assert_eq!(parameters(&config) as u64, model.parameters, "{}", model.name);
         }

@@ -8,27 +8,27 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use crate::activation::exp;
+use crate::element::Element;
 use crate::isa::Kernel;
-use crate::number::Number;
 use crate::output::{Output, fill};
 use crate::product::{of_height, tile, tiles};
 use crate::{Isa, PANEL};
 
-/// Rows of `[B, Q or L, N]` that may lie inside a wider matrix.
+/// Rows of `[B, Q or L, N]`, N in elements, that may lie inside a wider matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a, T = f32> {
-    /// From the first of the first row on.
-    pub numbers: &'a [T],
-    /// How many from one row to the next.
+    /// From the first element of the first row on.
+    pub elements: &'a [T],
+    /// Elements from one row to the next.
     pub row: usize,
-    /// How many from one sequence to the next.
+    /// Elements from one sequence to the next.
     pub sequence: usize,
 }
 
 impl<'a, T> Rows<'a, T> {
     #[inline(always)]
     fn head(&self, sequence: usize, row: usize, columns: &Range<usize>) -> &'a [T] {
-        &self.numbers[sequence * self.sequence + row * self.row..][columns.clone()]
+        &self.elements[sequence * self.sequence + row * self.row..][columns.clone()]
     }
 }
 
@@ -47,7 +47,7 @@ pub struct Attention<'a, T = f32> {
     pub lengths: [usize; 3],
     /// H.
     pub heads: usize,
-    /// E.
+    /// E, in numbers.
     pub width: usize,
 }
 
@@ -59,8 +59,8 @@ pub struct Attention<'a, T = f32> {
 /// The result: `[B, Q, H * E]` of every batch, one after the other.
 ///
 /// # Panics
-/// If a slice is too short, there is no key, or `T` holds two numbers and E is odd.
-pub fn attention<T: Number>(isa: Isa, batches: &[Attention<'_, T>]) -> Vec<T> {
+/// If a slice is too short, there is no key, or E is odd and `T` has two numbers.
+pub fn attention<T: Element>(isa: Isa, batches: &[Attention<'_, T>]) -> Vec<T> {
     let (mut heads, mut start) = (Vec::new(), 0);
     for inputs in batches {
         let [b, q, l] = inputs.lengths;
@@ -109,7 +109,7 @@ pub struct Head<'a, T> {
     output: Output<T>,
 }
 
-impl<'a, T: Number> Head<'a, T> {
+impl<'a, T: Element> Head<'a, T> {
     #[inline(always)]
     pub(crate) fn query(&self, row: usize) -> &'a [T] {
         self.inputs.queries.head(self.sequence, row, &self.columns)
@@ -150,9 +150,7 @@ impl<'a, T: Number> Head<'a, T> {
         if count == PANEL / T::COUNT {
             T::keep(&line, part(PANEL / T::COUNT));
         } else {
-            let mut kept = [T::default(); PANEL];
-            T::keep(&line, &mut kept[..PANEL / T::COUNT]);
-            part(count).copy_from_slice(&kept[..count]);
+            T::keep_part(&line, part(count));
         }
     }
 }

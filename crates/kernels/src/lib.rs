@@ -1,5 +1,5 @@
-//! CPU kernels on plain slices of f32: matrix products with a fused end, attention for short sequences, layer
-//! normalisation, activations.
+//! CPU kernels on plain slices of f32, some of bf16 too: matrix products with a fused end, attention for short sequences, layer
+//! normalisation, activations, patches of pictures.
 //!
 //! Nothing here knows burn or a model. Instruction sets ([`Isa`]) are chosen when the program runs: each kernel is written
 //! once over vectors of any width (`pulp`) and compiled for each set. Threads are those of rayon's global pool, which burn's
@@ -21,10 +21,10 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bf16;
+mod element;
 mod int8;
 mod isa;
 mod norm;
-mod number;
 mod output;
 mod packing;
 mod patches;
@@ -34,10 +34,10 @@ mod short;
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
 pub use bf16::Bf16Weights;
+pub use element::Element;
 pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
 pub use norm::{LayerNorm, layer_norm};
-pub use number::Number;
 pub use packing::pack_rows;
 pub use patches::patches;
 pub use product::{Epilogue, PANEL, affine, pack};

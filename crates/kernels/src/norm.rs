@@ -3,8 +3,8 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
+use crate::element::Element;
 use crate::isa::Kernel;
-use crate::number::Number;
 use crate::output::fill;
 use crate::{Isa, PANEL};
 
@@ -24,11 +24,11 @@ pub struct LayerNorm<'a> {
 /// Normalises rows.
 ///
 /// # Shapes
-/// `x` and the result: `[M, K]`.
+/// `x` and the result, whose rows have K numbers: `[M, K]`.
 ///
 /// # Panics
-/// If a length does not fit the others, or `R` holds two numbers and K is odd.
-pub fn layer_norm<R: Number>(isa: Isa, x: &[f32], norm: LayerNorm<'_>) -> Vec<R> {
+/// If a length does not fit the others, or K is odd and `R` has two numbers.
+pub fn layer_norm<R: Element>(isa: Isa, x: &[f32], norm: LayerNorm<'_>) -> Vec<R> {
     const ROWS_AT_A_TIME: usize = 8;
     let width = norm.scale.len();
     let fits = width > 0 && norm.shift.len() == width && x.len().is_multiple_of(width);
@@ -52,7 +52,7 @@ struct Normalise<'a, T> {
     norm: LayerNorm<'a>,
 }
 
-impl<T: Number> Kernel for Normalise<'_, T> {
+impl<T: Element> Kernel for Normalise<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -75,10 +75,7 @@ impl<T: Number> Kernel for Normalise<'_, T> {
             }
             if let Some(to) = lines.next() {
                 let [x, scale, shift] = [x_rest, scale_rest, shift_rest].map(padded);
-                let mut kept = [T::default(); PANEL];
-                let line = normalised(simd, [&x, &scale, &shift], [middle, inverse]);
-                T::keep(&line, &mut kept[..PANEL / T::COUNT]);
-                to.copy_from_slice(&kept[..to.len()]);
+                T::keep_part(&normalised(simd, [&x, &scale, &shift], [middle, inverse]), to);
             }
         }
     }

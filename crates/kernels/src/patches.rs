@@ -7,7 +7,7 @@ use crate::output::fill;
 /// A row of zeros, and the patches of a picture, row by row; what is left of the picture is dropped.
 ///
 /// # Shapes
-/// `pixels`: `[B, C, H, W]` of `[C, H, W]`, P edge of a patch, N = H / P, M = W / P; the result: `[B, N * M + 1, C * P * P]`.
+/// `pixels`: `[B, C, H, W]`; the result: `[B, N * M + 1, C * P * P]`, P being the edge of a patch, N = H / P and M = W / P.
 ///
 /// # Panics
 /// If a picture has no patch, or `pixels` are not whole pictures.

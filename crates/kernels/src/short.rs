@@ -11,8 +11,8 @@ use std::ops::Range;
 use pulp::Simd;
 use rayon::prelude::*;
 
+use crate::element::Element;
 use crate::isa::Kernel;
-use crate::number::Number;
 use crate::output::{Output, fill};
 use crate::product::{blocks, finish, tiles};
 use crate::{Epilogue, Isa, PANEL};
@@ -58,8 +58,8 @@ pub(crate) fn check_weight(weight: &[f32], inputs: usize, outputs: usize) {
     assert!(fits, "{inputs} x {outputs} cannot be packed");
 }
 
-/// That `x`, `[M, K]`, and the bias fit outputs which are whole panels.
-pub(crate) fn check_columns<X: Number>(x: &[X], inputs: usize, columns: &Range<usize>, epilogue: &Epilogue<'_>) {
+/// That `x`, `[M, K]` in numbers, and the bias fit outputs which are whole panels.
+pub(crate) fn check_columns<X: Element>(x: &[X], inputs: usize, columns: &Range<usize>, epilogue: &Epilogue<'_>) {
     let fits = x.len().is_multiple_of(inputs.div_ceil(X::COUNT)) && columns.len() == epilogue.bias.len();
     assert!(fits, "a product of wrong shapes");
     assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
@@ -88,7 +88,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
     }
 
     /// The result, `[M, N]`.
-    pub(crate) fn run<R: Number>(self, isa: Isa) -> Vec<R> {
+    pub(crate) fn run<R: Element>(self, isa: Isa) -> Vec<R> {
         let outputs = self.epilogue.bias.len();
         let rows = self.left.len() / self.groups;
         assert!(
@@ -114,7 +114,7 @@ struct Task<'a, D, C, T> {
     output: Output<T>,
 }
 
-impl<D: Dot, C: Scale<D::Sum>, T: Number> Kernel for Task<'_, D, C, T> {
+impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
     type Output = ();
 
     #[inline(always)]
@@ -130,8 +130,9 @@ impl<D: Dot, C: Scale<D::Sum>, T: Number> Kernel for Task<'_, D, C, T> {
             for (i, tile) in tiles.iter().enumerate() {
                 let (row, valid) = (rows.start + tile.start, tile.len());
                 let rows = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
-                let next =
-                    weights[i % count].as_ptr().wrapping_add(if i < PANELS { PANELS * groups * PANEL } else { 0 });
+                // The first tiles fetch the next panels, one each; the others what they read now, which costs nothing.
+                let ahead = if i < PANELS { PANELS * groups * PANEL } else { 0 };
+                let next = weights[i % count].as_ptr().wrapping_add(ahead);
                 dot.tile::<S, V>(simd, Tile { rows, valid, panels: &weights[..count], next }, &mut sums);
                 for (panel, sums) in (first..).zip(&sums[..count]) {
                     for (row, sums) in (row..).zip(&sums[..valid]) {

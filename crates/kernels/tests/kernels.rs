@@ -4,7 +4,7 @@
 mod common;
 
 use chinese_clip_kernels::{
-    Activation, Attention, Epilogue, Isa, LayerNorm, Number, PANEL, Rows, activate, affine, attention, layer_norm,
+    Activation, Attention, Element, Epilogue, Isa, LayerNorm, PANEL, Rows, activate, affine, attention, layer_norm,
     on_threads, pack, pack_rows, patches,
 };
 use common::{numbers, pairs, widened};
@@ -219,7 +219,7 @@ fn attention_of_any_shape() {
     }
 }
 
-fn check_attention<T: Number>(isa: Isa, kept: fn(&[f32]) -> Vec<T>, numbers_of: fn(&[T]) -> Vec<f32>, bound: f64) {
+fn check_attention<T: Element>(isa: Isa, kept: fn(&[f32]) -> Vec<T>, numbers_of: fn(&[T]) -> Vec<f32>, bound: f64) {
     let numbers = |count, seed| numbers(count, seed).into_iter().map(common::bf16).collect::<Vec<f32>>();
     for (seed, [b, q, l, h, e]) in SEQUENCES.into_iter().enumerate() {
         if e % T::COUNT > 0 {
@@ -234,15 +234,15 @@ fn check_attention<T: Number>(isa: Isa, kept: fn(&[f32]) -> Vec<T>, numbers_of: 
         for bias in [None, Some(&bias[..])] {
             let in_kept = |count: usize| count / T::COUNT;
             let side = |from: usize| Rows {
-                numbers: &both_kept[in_kept(from)..],
+                elements: &both_kept[in_kept(from)..],
                 row: in_kept(2 * d),
                 sequence: in_kept(l * 2 * d),
             };
             let inputs = Attention {
-                queries: Rows { numbers: &queries_kept, row: in_kept(d), sequence: in_kept(q * d) },
+                queries: Rows { elements: &queries_kept, row: in_kept(d), sequence: in_kept(q * d) },
                 keys: side(0),
                 values: side(d),
-                bias: bias.map(|numbers| Rows { numbers, row: 0, sequence: l }),
+                bias: bias.map(|numbers| Rows { elements: numbers, row: 0, sequence: l }),
                 lengths: [b, q, l],
                 heads: h,
                 width: e,
@@ -282,12 +282,12 @@ fn batches_of_different_lengths_are_computed_each_for_itself() {
     }
 }
 
-fn check_batches<T: Number + PartialEq>(isa: Isa, [queries, keys, values]: &[Vec<T>; 3], heads: usize, width: usize) {
+fn check_batches<T: Element + PartialEq>(isa: Isa, [queries, keys, values]: &[Vec<T>; 3], heads: usize, width: usize) {
     let d = heads * width / T::COUNT;
     let batches: Vec<Attention<'_, T>> = [(0, 1, 1), (1, 30, 2), (31, 2, 47), (33, 1, 52)]
         .into_iter()
         .map(|(from, q, l)| {
-            let rows = |numbers| Rows { numbers, row: d, sequence: 0 };
+            let rows = |numbers| Rows { elements: numbers, row: d, sequence: 0 };
             Attention {
                 queries: rows(&queries[from * d..]),
                 keys: rows(&keys[from * d..]),
@@ -313,9 +313,9 @@ fn what_is_left_in_scratch_does_not_show() {
     }
 }
 
-fn check_scratch<T: Number>(isa: Isa, noise: &[T], nothing: &[T], d: usize, numbers_of: fn(&[T]) -> Vec<f32>) {
+fn check_scratch<T: Element>(isa: Isa, noise: &[T], nothing: &[T], d: usize, numbers_of: fn(&[T]) -> Vec<f32>) {
     let batch = |numbers, q, l| {
-        let rows = Rows { numbers, row: d / T::COUNT, sequence: 0 };
+        let rows = Rows { elements: numbers, row: d / T::COUNT, sequence: 0 };
         Attention { queries: rows, keys: rows, values: rows, bias: None, lengths: [1, q, l], heads: 1, width: d }
     };
     // On a thread of the pool, many tasks follow each other with the same scratch.

@@ -14,7 +14,7 @@ use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use bytemuck::Pod;
 use chinese_clip_config::Activation;
 pub(crate) use chinese_clip_kernels::PANEL;
-use chinese_clip_kernels::{self as kernels, Bf16Weights, Epilogue, Int8Weights, Isa, Number, Rows};
+use chinese_clip_kernels::{self as kernels, Bf16Weights, Element, Epilogue, Int8Weights, Isa, Rows};
 
 use crate::Packing;
 
@@ -189,9 +189,7 @@ pub(crate) fn attention(
         None => None,
     };
     let bias = bias.as_ref().map(|bias| bias.rows_from(0));
-    let lengths = [q.dims()[0], q.dims()[1], k.dims()[1]];
-    attention_in::<u32>([q, k, v], bias, heads, &[lengths])
-        .or_else(|| attention_in::<f32>([q, k, v], bias, heads, &[lengths]))
+    attention_in_turn([q, k, v], bias, heads, &[[q.dims()[0], q.dims()[1], k.dims()[1]]])
 }
 
 /// Whether [`attention_packed`] gives something for tensors like this one.
@@ -211,11 +209,21 @@ pub(crate) fn attention_packed(
     heads: usize,
 ) -> Option<Tensor<3>> {
     let lengths: Vec<_> = lengths.iter().map(|&[queries, keys]| [1, queries, keys]).collect();
-    attention_in::<u32>([q, k, v], None, heads, &lengths)
-        .or_else(|| attention_in::<f32>([q, k, v], None, heads, &lengths))
+    attention_in_turn([q, k, v], None, heads, &lengths)
 }
 
-/// Attention of batches that stand one after the other; `None` too if the tensors are not of `T`, or a head ends within one.
+/// Attention of batches that stand one after the other.
+fn attention_in_turn(
+    qkv: [&Tensor<3>; 3],
+    bias: Option<Rows<'_>>,
+    heads: usize,
+    lengths: &[[usize; 3]],
+) -> Option<Tensor<3>> {
+    let of_bf16 = attention_in::<u32>(qkv, bias, heads, lengths);
+    of_bf16.or_else(|| attention_in::<f32>(qkv, bias, heads, lengths))
+}
+
+/// The same if the tensors are of `T`, and no head ends within one.
 fn attention_in<T: Stored>(
     [q, k, v]: [&Tensor<3>; 3],
     bias: Option<Rows<'_>>,
@@ -259,7 +267,7 @@ fn kernels_name(activation: Activation) -> Option<kernels::Activation> {
 }
 
 /// How the kernels see the memory of a tensor.
-trait Stored: Number + Pod {
+trait Stored: Element + Pod {
     const DTYPE: DType;
 }
 
@@ -282,17 +290,22 @@ fn tensor<T: Stored, const D: usize>(numbers: Vec<T>, shape: [usize; D]) -> Tens
     Tensor::from_primitive::<Flex>(FlexTensor::from_data(data))
 }
 
+/// Whether the memory of a tensor can be seen as `T`, which burn does not promise where numbers are smaller.
+fn aligned<T: Stored>(tensor: &FlexTensor) -> bool {
+    bytemuck::try_cast_slice::<u8, T>(tensor.bytes()).is_ok()
+}
+
 /// A tensor whose numbers lie one after the other.
 struct Contiguous<T>(FlexTensor, PhantomData<T>);
 
 impl<T: Stored> Contiguous<T> {
-    /// `None` too where a row ends within a `T`.
+    /// `None` too where the tensor or a row begins within a `T`.
     fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         let tensor = flex::<T, D>(tensor)?;
         let tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
         let width = tensor.layout().shape()[D - 1];
         let whole = [tensor.layout().start_offset(), width].iter().all(|count| count.is_multiple_of(T::COUNT));
-        whole.then_some(Self(tensor, PhantomData))
+        (whole && aligned::<T>(&tensor)).then_some(Self(tensor, PhantomData))
     }
 
     fn numbers(&self) -> &[T] {
@@ -305,7 +318,7 @@ impl<T: Stored> Contiguous<T> {
 struct Strided<T>(FlexTensor, PhantomData<T>);
 
 impl<T: Stored> Strided<T> {
-    /// `None` too where a row begins or ends within a `T`.
+    /// `None` too where the tensor or a row begins within a `T`.
     fn of(tensor: &Tensor<3>) -> Option<Self> {
         let tensor = flex::<T, 3>(tensor)?;
         let strides = tensor.layout().strides();
@@ -315,14 +328,14 @@ impl<T: Stored> Strided<T> {
         let steps = [layout.strides()[0].unsigned_abs(), layout.strides()[1].unsigned_abs()];
         let whole = |count: &usize| count.is_multiple_of(T::COUNT);
         let whole = whole(&layout.start_offset()) && whole(&layout.shape()[2]) && steps.iter().all(whole);
-        whole.then_some(Self(tensor, PhantomData))
+        (whole && aligned::<T>(&tensor)).then_some(Self(tensor, PhantomData))
     }
 
     /// Without the first `row` rows.
     fn rows_from(&self, row: usize) -> Rows<'_, T> {
         let layout = self.0.layout();
         let stride = |dimension: usize| layout.strides()[dimension].unsigned_abs() / T::COUNT;
-        let numbers = &bytemuck::cast_slice(self.0.bytes())[layout.start_offset() / T::COUNT + row * stride(1)..];
-        Rows { numbers, row: stride(1), sequence: stride(0) }
+        let elements = &bytemuck::cast_slice(self.0.bytes())[layout.start_offset() / T::COUNT + row * stride(1)..];
+        Rows { elements, row: stride(1), sequence: stride(0) }
     }
 }

@@ -1,7 +1,7 @@
 //! How the prepared form keeps its weights.
 
-/// Numbers of the weights of [`PreparedLinear`](crate::PreparedLinear) once they are packed for a backend's kernels. What enters and leaves
-/// a block is f32 in all of them.
+/// Numbers of the weights of [`PreparedLinear`](crate::PreparedLinear) once they are packed for a backend's kernels. Residuals are f32
+/// in all of them; what layers of bf16 hand to each other may be bf16.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Packing {
     /// As they are.

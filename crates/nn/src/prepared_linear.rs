@@ -78,7 +78,7 @@ impl PreparedLinear {
         }
         let weight = self.weight.val();
         if let Some(short) = fast::Short::pack(&weight, packing) {
-            let nothing = Tensor::empty([0, fast::PANEL], &weight.device());
+            let nothing = Tensor::empty([0, fast::PANEL], (&weight.device(), weight.dtype()));
             return Self { weight: Param::from_tensor(nothing), layout: Layout::Short(short), ..self };
         }
         match fast::pack(&weight) {
@@ -139,7 +139,7 @@ impl PreparedLinear {
             Layout::Panels => Weight::Plain(unpacked(weight, all).narrow(1, start, count)),
             Layout::Plain => Weight::Plain(weight.narrow(1, start, count)),
         };
-        Part { weight, bias: bias.narrow(0, start, count) }
+        Part { weight, bias: bias.narrow(0, start, count), biased: self.bias.is_some() }
     }
 }
 
@@ -154,6 +154,8 @@ impl From<Linear> for PreparedLinear {
 struct Part<'a> {
     weight: Weight<'a>,
     bias: Tensor<1>,
+    /// Whether there is more in the bias than zeros, which the kernels want.
+    biased: bool,
 }
 
 enum Weight<'a> {
@@ -167,7 +169,7 @@ enum Weight<'a> {
 
 impl Part<'_> {
     fn apply(self, x: Tensor<3>, activation: Activation, residual: Option<Tensor<3>>, to: Packing) -> Tensor<3> {
-        let Self { weight, bias } = self;
+        let Self { weight, bias, biased } = self;
         let fused = match &weight {
             Weight::Plain(_) => None,
             Weight::Panels(panels) => fast::affine(&x, panels, &bias, activation, residual.as_ref()),
@@ -181,7 +183,7 @@ impl Part<'_> {
                 Weight::Panels(panels) => unpacked(panels, bias.dims()[0]),
                 Weight::Short(short, columns) => short.unpack(&bias).narrow(1, columns.start, columns.len()),
             };
-            let y = activate(activation, linear(x.cast(bias.dtype()), weight, Some(bias)));
+            let y = activate(activation, linear(x.cast(bias.dtype()), weight, biased.then_some(bias)));
             match residual {
                 Some(residual) => residual + y,
                 None => y,

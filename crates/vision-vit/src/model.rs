@@ -131,7 +131,7 @@ impl Embeddings {
 ///
 /// # Shapes
 /// `class`: `[W]`; `patches`: `[B, N * M, W]`; the result: `[B, T, W]`.
-pub(crate) fn with_class_token(class: &Param<Tensor<1>>, patches: Tensor<3>) -> Tensor<3> {
+fn with_class_token(class: &Param<Tensor<1>>, patches: Tensor<3>) -> Tensor<3> {
     let [b, _, w] = patches.dims();
     let class = class.val().reshape([1, 1, w]).expand([b, 1, w]);
     Tensor::cat(vec![class, patches], 1)

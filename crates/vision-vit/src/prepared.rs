@@ -130,7 +130,9 @@ impl PreparedEmbeddings {
         let positions = resize_positions(self.position_embedding.weight.val(), grid); // [T, W]
         let patches = batch.patches(self.patch_size, positions.dtype()); // [B, T, 3 * P * P]
         let class = self.class_embedding.val().unsqueeze() + positions.clone().narrow(0, 0, 1); // [1, W]
-        let added = positions.slice_assign(s![0..1], class).unsqueeze::<3>().repeat_dim(0, batch.shape()[0]);
+        let added = positions.slice_assign(s![0..1], class).unsqueeze::<3>(); // [1, T, W]
+        let [b, t, _] = patches.dims();
+        let added = added.expand([b as i64, t as i64, -1]);
         self.patch_embedding.forward_added(patches, added) // [B, T, W]
     }
 

@@ -11,7 +11,8 @@ use chinese_clip::{
 };
 use chinese_clip_nn::Packing;
 use chinese_clip_tests::{
-    Arrays, Named, assert_close, golden_checkpoint, golden_path, quick_devices, tolerance, values, write_checkpoint,
+    Arrays, Named, assert_close, assert_near, golden_checkpoint, golden_path, quick_devices, tolerance, values,
+    write_checkpoint,
 };
 use serde_json::Value;
 
@@ -403,6 +404,10 @@ fn test_head_pruning_save_load_from_config_init() {
             same("canonical", &canonical.get_text_features(&batch, &mut Recorder::off()), &expected);
             let prepared = PreparedModel::load(&joint, &checkpoint.weights, DType::F32, &device).unwrap();
             same("prepared", &prepared.get_text_features(&batch), &expected);
+            if device == chinese_clip::device("flex").unwrap() {
+                let short = PreparedModel::load(&joint, &checkpoint.weights, DType::BF16, &device).unwrap();
+                assert_near(&format!("bf16 of {text:?}"), &short.get_text_features(&batch), &expected);
+            }
             let alone = ChineseClipTextModel::from_checkpoint(&checkpoint, false, DType::F32, &device).unwrap();
             assert_eq!(heads_of(&alone), heads);
             let inputs = TextInputs { attention_mask: Some(Mask::Keys(&mask)), ..tokens(&ids) };

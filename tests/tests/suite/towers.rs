@@ -6,7 +6,9 @@ use chinese_clip::{
     ChineseClipModel, DType, Device, Error, FullOutput, Intermediate, Mask, PixelBatch, PreparedModel, Recorder,
     TextInputs, TextOptions, TokenBatch, Tokens, VisionOptions,
 };
-use chinese_clip_tests::{Arrays, Tolerance, assert_close, devices, dtypes, golden_checkpoint, tolerance, values};
+use chinese_clip_tests::{
+    Arrays, Tolerance, assert_close, assert_near, devices, dtypes, golden_checkpoint, tolerance, values,
+};
 
 const MODELS: [&str; 5] = ["small", "heads", "odd", "one", "resnet"];
 
@@ -155,6 +157,20 @@ fn loading_the_prepared_form_equals_preparing_the_loaded_one() {
         assert_eq!(values(&a), values(&b), "text features of {name}");
         let (a, b) = (loaded.get_image_features(&golden.images), prepared.get_image_features(&golden.images));
         assert_eq!(values(&a), values(&b), "image features of {name}");
+    }
+}
+
+#[test]
+fn bf16_on_flex_is_near_f32_in_every_shape() {
+    let flex = chinese_clip::device("flex").unwrap();
+    for name in MODELS {
+        let (golden, checkpoint) = (Golden::load(name, &flex, DType::F32), golden_checkpoint(name));
+        let [wide, short] = [DType::F32, DType::BF16]
+            .map(|dtype| PreparedModel::load(&checkpoint.config, &checkpoint.weights, dtype, &flex).unwrap());
+        let texts = [&short, &wide].map(|model| model.get_text_features(&golden.texts));
+        assert_near(&format!("texts of {name}"), &texts[0], &texts[1]);
+        let images = [&short, &wide].map(|model| model.get_image_features(&golden.images));
+        assert_near(&format!("images of {name}"), &images[0], &images[1]);
     }
 }
 

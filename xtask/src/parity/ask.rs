@@ -94,6 +94,6 @@ impl Parity {
 /// `cn_clip` loads the published sizes only, and must be told which one a file is.
 fn published(file: &Path) -> Result<&'static str, Failure> {
     let config = super::open(file)?.config;
-    let model = PUBLISHED.iter().find(|model| model.config().as_ref() == Some(&config));
+    let model = PUBLISHED.iter().find(|model| model.config() == config);
     Ok(model.ok_or_else(|| format!("{} is of no published size, and cn_clip loads no other", file.display()))?.name)
 }

@@ -16,8 +16,8 @@ use rayon::prelude::*;
 use crate::attention::{Head, Scratch};
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
+use crate::element::Element;
 use crate::isa::Kernel;
-use crate::number::Number;
 use crate::output::fill;
 use crate::short::{Dot, Product, ROWS, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
@@ -73,11 +73,12 @@ impl Bf16Weights {
     /// A linear layer, or of a wider one the outputs `columns`, which are whole panels.
     ///
     /// # Shapes
-    /// `x`: `[M, K]`, of bf16 `[M, G]`; the result: `[M, columns]`.
+    /// `x`: `[M, K]`, of bf16 `[M, G]`, and where K is odd the last upper halves are finite; the result: `[M, columns]`, of bf16 half as
+    /// many elements.
     ///
     /// # Panics
     /// If a length does not fit the others.
-    pub fn affine<X: Number, R: Number>(
+    pub fn affine<X: Element, R: Element>(
         &self,
         isa: Isa,
         x: &[X],

@@ -25,7 +25,8 @@ pub(crate) fn pairs(x: &[f32]) -> Vec<u32> {
     x.chunks(2).map(pair).map(|([a, b], [c, d])| u32::from_ne_bytes([a, b, c, d])).collect()
 }
 
-#[allow(dead_code)]
+/// The numbers of pairs.
+#[allow(dead_code)] // as above
 pub(crate) fn widened(pairs: &[u32]) -> Vec<f32> {
     let both = |pair: &u32| {
         let [a, b, c, d] = pair.to_ne_bytes();

@@ -7,24 +7,27 @@ use pulp::bytemuck::cast;
 use crate::attention::{Head, Scratch, attend_whole};
 use crate::{Isa, PANEL, bf16};
 
-/// What a matrix is made of: `f32`, or `u32` of two bf16 each, which are neighbours in a row.
-pub trait Number: Kind {
-    /// Numbers in one.
+/// What matrices are made of: `f32`, or `u32` of two bf16 each, which are neighbours in a row.
+pub trait Element: Sealed {}
+
+impl Element for f32 {}
+impl Element for u32 {}
+
+/// What the kernels know of an [`Element`].
+pub trait Sealed: Copy + Default + Send + Sync {
+    /// Numbers in an element.
     const COUNT: usize;
-}
 
-impl Number for f32 {
-    const COUNT: usize = 1;
-}
-
-impl Number for u32 {
-    const COUNT: usize = 2;
-}
-
-/// What the kernels know of a [`Number`].
-pub trait Kind: Copy + Default + Send + Sync {
-    /// Rounds a line and writes all of `to`, which nothing was written to before.
+    /// Writes a line, rounded if need be. Nothing of `to` is read.
     fn keep(line: &[f32; PANEL], to: &mut [Self]);
+
+    /// Writes as much of a line as there is room for.
+    #[inline(always)]
+    fn keep_part(line: &[f32; PANEL], to: &mut [Self]) {
+        let mut kept = [Self::default(); PANEL];
+        Self::keep(line, &mut kept[..PANEL / Self::COUNT]);
+        to.copy_from_slice(&kept[..to.len()]);
+    }
 
     /// Rows of `width` numbers in pairs of bf16.
     fn pairs(isa: Isa, rows: &[Self], width: usize) -> Cow<'_, [u32]>;
@@ -33,7 +36,9 @@ pub trait Kind: Copy + Default + Send + Sync {
     fn attend(isa: Isa, head: Head<'_, Self>, scratch: &mut Scratch);
 }
 
-impl Kind for f32 {
+impl Sealed for f32 {
+    const COUNT: usize = 1;
+
     #[inline(always)]
     fn keep(line: &[f32; PANEL], to: &mut [f32]) {
         to.copy_from_slice(line);
@@ -48,7 +53,9 @@ impl Kind for f32 {
     }
 }
 
-impl Kind for u32 {
+impl Sealed for u32 {
+    const COUNT: usize = 2;
+
     #[inline(always)]
     fn keep(line: &[f32; PANEL], to: &mut [u32]) {
         let mut halves = [0; PANEL];
