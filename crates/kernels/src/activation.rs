@@ -106,25 +106,29 @@ fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         sum = simd.mul_add_f32s(sum, t, simd.splat_f32s(*coefficient));
     }
     let half = simd.mul_f32s(a, simd.splat_f32s(-0.5));
-    let e = exp(simd, simd.mul_f32s(half, a)); // exp(-z^2)
+    let e = exp_of_negative(simd, simd.mul_f32s(half, a)); // exp(-z^2)
     let tail = simd.mul_f32s(half, simd.mul_f32s(e, simd.mul_f32s(t, sum))); // -a * Phi(-a)
     let negative = simd.less_than_f32s(x, simd.splat_f32s(0.0));
     simd.select_f32s(negative, tail, simd.add_f32s(x, tail))
 }
 
 /// `exp(x)` within 2 units of the last place; 0 below -87.3, and at most exp(88.7) instead of infinity. NaN stays NaN.
+#[inline(always)]
+fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let most = simd.splat_f32s(88.7);
+    exp_of_negative(simd, simd.select_f32s(simd.less_than_f32s(most, x), most, x))
+}
+
+/// The same where `x` is at most 88.7, as negative numbers are.
 ///
 /// Cephes' `expf`: `2^n * exp(r)` with `|r| <= ln(2) / 2`.
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(crate) fn exp_of_negative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |value: f32| simd.splat_f32s(value);
-    let tiny = simd.less_than_f32s(x, splat(-87.3));
-    let high = simd.less_than_f32s(splat(88.7), x);
-    let y = simd.select_f32s(high, splat(88.7), simd.select_f32s(tiny, splat(0.0), x));
     let magic = splat(12_582_912.0); // 1.5 * 2^23: the sum has n in its low bits
-    let shifted = simd.mul_add_f32s(y, splat(std::f32::consts::LOG2_E), magic);
+    let shifted = simd.mul_add_f32s(x, splat(std::f32::consts::LOG2_E), magic);
     let n = simd.sub_f32s(shifted, magic);
-    let r = simd.mul_add_f32s(n, splat(-0.693_359_4), y); // ln 2 in two parts
+    let r = simd.mul_add_f32s(n, splat(-0.693_359_4), x); // ln 2 in two parts
     let r = simd.mul_add_f32s(n, splat(2.121_944_4e-4), r);
     let mut sum = splat(1.987_569_1e-4);
     for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
@@ -133,5 +137,5 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let sum = simd.add_f32s(simd.mul_add_f32s(sum, simd.mul_f32s(r, r), r), splat(1.0));
     let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
     let scaled = simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(sum), exponent));
-    simd.select_f32s(tiny, splat(0.0), scaled)
+    simd.select_f32s(simd.less_than_f32s(x, splat(-87.3)), splat(0.0), scaled)
 }

@@ -7,11 +7,11 @@ use std::ops::Range;
 use pulp::Simd;
 use rayon::prelude::*;
 
-use crate::activation::exp;
+use crate::activation::exp_of_negative;
 use crate::element::Element;
 use crate::isa::Kernel;
 use crate::output::{Output, fill};
-use crate::product::{of_height, tile, tiles};
+use crate::product::{of_height, prefetch, tile, tiles};
 use crate::{Isa, PANEL};
 
 /// Rows of `[B, Q or L, N]`, N in elements, that may lie inside a wider matrix.
@@ -125,10 +125,24 @@ impl<'a, T: Element> Head<'a, T> {
         self.inputs.values.head(self.sequence, row, &self.columns)
     }
 
-    /// Turns a query's products with the keys into weights, in place, and gives their sum.
+    /// Asks for some tokens of the next head, which the same thread likely computes: its rows lie too far apart to be foreseen.
+    #[inline(always)]
+    pub(crate) fn fetch_next(&self, tokens: &Range<usize>) {
+        let Attention { queries, keys, values, .. } = self.inputs;
+        for rows in [queries, keys, values] {
+            for token in tokens.clone() {
+                let start = self.sequence * rows.sequence + token * rows.row + self.columns.end;
+                (0..self.columns.len()).step_by(64 / size_of::<T>()).for_each(|at| prefetch(rows.elements.as_ptr().wrapping_add(start + at)));
+            }
+        }
+    }
+
+    /// Turns a query's products with whole panels of keys into weights, in place, and gives their sum. Those after the last key are 0.
     #[inline(always)]
     pub(crate) fn weigh<S: Simd>(&self, simd: S, query: usize, scores: &mut [f32]) -> f32 {
-        let bias = self.inputs.bias.map(|bias| bias.head(self.sequence, query, &(0..scores.len())));
+        let [_, _, l] = self.inputs.lengths;
+        scores[l..].fill(f32::NEG_INFINITY);
+        let bias = self.inputs.bias.map(|bias| bias.head(self.sequence, query, &(0..l)));
         softmax(simd, scores, (self.inputs.width as f32).sqrt().recip(), bias)
     }
 
@@ -179,6 +193,7 @@ impl Kernel for Whole<'_> {
         pack_transposed(keys, e, |row| head.key(row), l);
         pack(values, l, |row| head.value(row), e);
         for queries in tiles(q, R) {
+            head.fetch_next(&queries);
             of_height!(queries.len(), R, N => head.attend::<S, N, V>(simd, queries.start, [keys, values], scores));
         }
     }
@@ -205,7 +220,7 @@ impl Head<'_, f32> {
         }
         let mut sums = [1.0; N];
         for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate() {
-            *sum = self.weigh(simd, from + i, &mut row[..l]);
+            *sum = self.weigh(simd, from + i, row);
         }
         let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);
         for (panel, block) in values.chunks_exact(l * PANEL).enumerate() {
@@ -228,19 +243,24 @@ fn pack<'a>(panels: &mut [f32], rows: usize, row: impl Fn(usize) -> &'a [f32], w
     }
 }
 
-/// Rows of `width` numbers to panels of their transpose, `[rows / 16, width, 16]`.
+/// Rows of `width` elements to panels of their transpose, `[rows / 16, width, 16]`; the last row fills the last panel.
 #[inline(always)]
-fn pack_transposed<'a>(panels: &mut [f32], width: usize, row: impl Fn(usize) -> &'a [f32], rows: usize) {
+pub(crate) fn pack_transposed<'a, T: Element + 'a>(
+    panels: &mut [T],
+    width: usize,
+    row: impl Fn(usize) -> &'a [T],
+    rows: usize,
+) {
     for (panel, block) in panels.chunks_exact_mut(width * PANEL).enumerate() {
-        for column in 0..PANEL.min(rows - panel * PANEL) {
-            for (to, from) in block[column..].iter_mut().step_by(PANEL).zip(row(panel * PANEL + column)) {
-                *to = *from;
-            }
+        let rows: [&[T]; PANEL] = std::array::from_fn(|i| &row((panel * PANEL + i).min(rows - 1))[..width]);
+        for (at, to) in block.chunks_exact_mut(PANEL).enumerate() {
+            to.iter_mut().zip(rows).for_each(|(to, row)| *to = row[at]);
         }
     }
 }
 
-/// `exp(x * scale + bias - max)` in place, where `max` is the largest of these sums, and the sum of it.
+/// `exp(x * scale + bias - max)` in place, where `max` is the largest of these sums, and the sum of it. Of whole panels: numbers
+/// after the bias are only scaled.
 #[inline(always)]
 fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32, bias: Option<&[f32]>) -> f32 {
     let factor = match bias {
@@ -250,24 +270,13 @@ fn softmax<S: Simd>(simd: S, row: &mut [f32], scale: f32, bias: Option<&[f32]>) 
         }
         None => scale,
     };
-    let (vectors, rest) = S::as_simd_f32s(row);
-    let max = vectors.iter().fold(simd.splat_f32s(f32::NEG_INFINITY), |max, x| simd.max_f32s(max, *x));
-    let top = rest.iter().fold(simd.reduce_max_f32s(max), |max, x| max.max(*x));
-    let (top, factor) = (simd.splat_f32s(top), simd.splat_f32s(factor));
-    let (vectors, rest) = S::as_mut_simd_f32s(row);
+    let (row, _) = S::as_mut_simd_f32s(row);
+    let max = row.iter().fold(simd.splat_f32s(f32::NEG_INFINITY), |max, x| simd.max_f32s(max, *x));
+    let (top, factor) = (simd.splat_f32s(simd.reduce_max_f32s(max)), simd.splat_f32s(factor));
     let mut sum = simd.splat_f32s(0.0);
-    for x in vectors {
-        *x = weight(simd, *x, top, factor);
+    for x in row {
+        *x = exp_of_negative(simd, simd.mul_f32s(simd.sub_f32s(*x, top), factor));
         sum = simd.add_f32s(sum, *x);
     }
-    if !rest.is_empty() {
-        let last = weight(simd, simd.partial_load_f32s(rest), top, factor);
-        simd.partial_store_f32s(rest, last);
-    }
-    rest.iter().sum::<f32>() + simd.reduce_sum_f32s(sum)
-}
-
-#[inline(always)]
-fn weight<S: Simd>(simd: S, x: S::f32s, top: S::f32s, factor: S::f32s) -> S::f32s {
-    exp(simd, simd.mul_f32s(simd.sub_f32s(x, top), factor))
+    simd.reduce_sum_f32s(sum)
 }

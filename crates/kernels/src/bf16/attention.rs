@@ -9,7 +9,7 @@ use pulp::bytemuck::{cast, cast_slice};
 
 use super::round;
 use crate::PANEL;
-use crate::attention::{Head, Scratch, at_least};
+use crate::attention::{Head, Scratch, at_least, pack_transposed};
 use crate::isa::Kernel;
 use crate::product::tiles;
 use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
@@ -31,24 +31,25 @@ impl<D: Dot<Sum = f32>> Kernel for Rounded<'_, D> {
         let padded = l.next_multiple_of(PANEL);
         let (of_width, of_keys) = (e / 2, l.div_ceil(2));
         let scores = at_least(scores, ROWS * padded);
-        let room = padded * of_width + e.next_multiple_of(PANEL) * of_keys + ROWS * of_keys;
+        let room = padded * of_width + e.next_multiple_of(PANEL) * of_keys + ROWS * padded / 2;
         let pairs = at_least(pairs, room);
         let (keys, rest) = pairs.split_at_mut(padded * of_width);
         let (values, weights) = rest.split_at_mut(e.next_multiple_of(PANEL) * of_keys);
-        pack_keys(keys, &head);
+        pack_transposed(keys, of_width, |row| head.key(row), l);
         pack_values(values, &head);
         for Range { start: from, end } in tiles(q, ROWS) {
             let valid = end - from;
+            head.fetch_next(&(from..end));
             let queries = std::array::from_fn(|i| head.query(from + i.min(valid - 1)));
             multiply::<S, D, V>(simd, dot, queries, keys, valid, |row, panel, sums| {
                 scores[row * padded + panel * PANEL..][..PANEL].copy_from_slice(sums);
             });
             let mut sums = [1.0; ROWS];
             for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(valid) {
-                *sum = head.weigh(simd, from + i, &mut row[..l]);
-                round(&row[..l], &mut weights[i * of_keys..][..of_keys]);
+                *sum = head.weigh(simd, from + i, row);
+                round(row, &mut weights[i * padded / 2..][..padded / 2]);
             }
-            let weights = std::array::from_fn(|i| &weights[i * of_keys..][..of_keys]);
+            let weights = std::array::from_fn(|i| &weights[i * padded / 2..][..of_keys]);
             multiply::<S, D, V>(simd, dot, weights, values, valid, |row, panel, context| {
                 head.write(simd, from + row, panel, S::as_simd_f32s(context).0, sums[row]);
             });
@@ -79,18 +80,6 @@ fn multiply<S: Simd, D: Dot<Sum = f32>, const V: usize>(
             for (row, sums) in sums[..valid].iter().enumerate() {
                 each(row, panel, sums);
             }
-        }
-    }
-}
-
-/// Keys to `[L / 16, E / 2, 16]`: pairs of neighbours in a row.
-#[inline(always)]
-fn pack_keys(panels: &mut [u32], head: &Head<'_, u32>) {
-    let ([_, _, l], groups) = (head.inputs.lengths, head.inputs.width / 2);
-    for key in 0..l {
-        let column = key / PANEL * groups * PANEL + key % PANEL;
-        for (to, from) in panels[column..].iter_mut().step_by(PANEL).zip(head.key(key)) {
-            *to = *from;
         }
     }
 }
