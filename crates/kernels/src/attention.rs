@@ -11,7 +11,7 @@ use crate::activation::exp_of_negative;
 use crate::element::Element;
 use crate::isa::Kernel;
 use crate::output::{Output, fill};
-use crate::product::{of_height, prefetch, tile, tiles};
+use crate::tiles::{Dot, PANELS, ROWS, Sums, Tile, prefetch, tiles};
 use crate::{Isa, PANEL};
 
 /// Rows of `[B, Q or L, N]`, N in elements, that may lie inside a wider matrix.
@@ -84,15 +84,15 @@ pub fn attention<T: Element>(isa: Isa, batches: &[Attention<'_, T>]) -> Vec<T> {
 
 /// Memory that the tasks of a thread use in turn.
 #[derive(Default)]
-pub struct Scratch {
-    pub(crate) numbers: Vec<f32>,
-    pub(crate) pairs: Vec<u32>,
+pub struct Scratch<T> {
+    scores: Vec<f32>,
+    elements: Vec<T>,
 }
 
 /// The first `len` numbers of a buffer that grows if need be. What is left in them may stay in lanes that no result reads; whatever is
 /// summed over must be written.
 #[inline(always)]
-pub(crate) fn at_least<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+fn at_least<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
     if buffer.len() < len {
         buffer.resize(len, T::default());
     }
@@ -111,12 +111,12 @@ pub struct Head<'a, T> {
 
 impl<'a, T: Element> Head<'a, T> {
     #[inline(always)]
-    pub(crate) fn query(&self, row: usize) -> &'a [T] {
+    fn query(&self, row: usize) -> &'a [T] {
         self.inputs.queries.head(self.sequence, row, &self.columns)
     }
 
     #[inline(always)]
-    pub(crate) fn key(&self, row: usize) -> &'a [T] {
+    fn key(&self, row: usize) -> &'a [T] {
         self.inputs.keys.head(self.sequence, row, &self.columns)
     }
 
@@ -127,19 +127,21 @@ impl<'a, T: Element> Head<'a, T> {
 
     /// Asks for some tokens of the next head, which the same thread likely computes: its rows lie too far apart to be foreseen.
     #[inline(always)]
-    pub(crate) fn fetch_next(&self, tokens: &Range<usize>) {
+    fn fetch_next(&self, tokens: &Range<usize>) {
         let Attention { queries, keys, values, .. } = self.inputs;
         for rows in [queries, keys, values] {
             for token in tokens.clone() {
                 let start = self.sequence * rows.sequence + token * rows.row + self.columns.end;
-                (0..self.columns.len()).step_by(64 / size_of::<T>()).for_each(|at| prefetch(rows.elements.as_ptr().wrapping_add(start + at)));
+                (0..self.columns.len())
+                    .step_by(64 / size_of::<T>())
+                    .for_each(|at| prefetch(rows.elements.as_ptr().wrapping_add(start + at)));
             }
         }
     }
 
     /// Turns a query's products with whole panels of keys into weights, in place, and gives their sum. Those after the last key are 0.
     #[inline(always)]
-    pub(crate) fn weigh<S: Simd>(&self, simd: S, query: usize, scores: &mut [f32]) -> f32 {
+    fn weigh<S: Simd>(&self, simd: S, query: usize, scores: &mut [f32]) -> f32 {
         let [_, _, l] = self.inputs.lengths;
         scores[l..].fill(f32::NEG_INFINITY);
         let bias = self.inputs.bias.map(|bias| bias.head(self.sequence, query, &(0..l)));
@@ -148,13 +150,13 @@ impl<'a, T: Element> Head<'a, T> {
 
     /// Writes a panel of the context of a query, divided by the sum of its weights.
     #[inline(always)]
-    pub(crate) fn write<S: Simd>(&self, simd: S, query: usize, panel: usize, context: &[S::f32s], sum: f32) {
+    fn write<S: Simd>(&self, simd: S, query: usize, panel: usize, context: &[f32; PANEL], sum: f32) {
         let [_, q, _] = self.inputs.lengths;
         let (e, d) = (self.inputs.width, self.inputs.heads * self.inputs.width);
         let count = PANEL.min(e - panel * PANEL) / T::COUNT;
         let mut line = [0.0; PANEL];
         let inverse = simd.splat_f32s(sum.recip());
-        for (to, context) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(context) {
+        for (to, context) in S::as_mut_simd_f32s(&mut line).0.iter_mut().zip(S::as_simd_f32s(context).0) {
             *to = simd.mul_f32s(*context, inverse);
         }
         let row = self.start + (self.sequence * q + query) * (d / T::COUNT);
@@ -169,88 +171,78 @@ impl<'a, T: Element> Head<'a, T> {
     }
 }
 
-/// A head in f32.
-pub(crate) fn attend_whole(isa: Isa, head: Head<'_, f32>, scratch: &mut Scratch) {
-    isa.run(Whole { head, scratch: &mut scratch.numbers });
+/// Writes a head's result by the instructions of `dot`.
+pub(crate) struct Attend<'a, D: Dot> {
+    pub(crate) dot: D,
+    pub(crate) head: Head<'a, D::Group>,
+    pub(crate) scratch: &'a mut Scratch<D::Group>,
 }
 
-struct Whole<'a> {
-    head: Head<'a, f32>,
-    scratch: &'a mut Vec<f32>,
-}
-
-impl Kernel for Whole<'_> {
+impl<T: Element, D: Dot<Group = T, Sum = f32>> Kernel for Attend<'_, D> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        let Self { head, scratch } = self;
+        let Self { dot, head, scratch: Scratch { scores, elements } } = self;
         let ([_, q, l], e) = (head.inputs.lengths, head.inputs.width);
         let padded = l.next_multiple_of(PANEL);
-        let scratch = at_least(scratch, padded * e + e.next_multiple_of(PANEL) * l + R * padded);
-        let (keys, rest) = scratch.split_at_mut(padded * e);
-        let (values, scores) = rest.split_at_mut(e.next_multiple_of(PANEL) * l);
-        pack_transposed(keys, e, |row| head.key(row), l);
-        pack(values, l, |row| head.value(row), e);
-        for queries in tiles(q, R) {
+        let (of_width, of_keys, of_scores) = (e / T::COUNT, l.div_ceil(T::COUNT), padded / T::COUNT);
+        let scores = at_least(scores, ROWS * padded);
+        let room = padded * of_width + e.next_multiple_of(PANEL) * of_keys + ROWS * of_scores;
+        let (keys, rest) = at_least(elements, room).split_at_mut(padded * of_width);
+        let (values, weights) = rest.split_at_mut(e.next_multiple_of(PANEL) * of_keys);
+        pack_transposed(keys, of_width, |row| head.key(row), l);
+        T::pack_values(values, &head);
+        for queries in tiles(q, D::rows(R)) {
             head.fetch_next(&queries);
-            of_height!(queries.len(), R, N => head.attend::<S, N, V>(simd, queries.start, [keys, values], scores));
+            let (from, valid) = (queries.start, queries.len());
+            let rows = std::array::from_fn(|i| head.query(from + i.min(valid - 1)));
+            multiply::<S, D, R, V>(simd, dot, rows, keys, valid, |row, panel, sums| {
+                scores[row * padded + panel * PANEL..][..PANEL].copy_from_slice(sums);
+            });
+            let mut sums = [1.0; ROWS];
+            for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(valid) {
+                *sum = head.weigh(simd, from + i, row);
+            }
+            let weights = T::weights(&scores[..valid * padded], weights);
+            let rows = std::array::from_fn(|i| &weights[i.min(valid - 1) * of_scores..][..of_keys]);
+            multiply::<S, D, R, V>(simd, dot, rows, values, valid, |row, panel, context| {
+                head.write(simd, from + row, panel, context, sums[row]);
+            });
         }
     }
 }
 
-impl Head<'_, f32> {
-    /// `N` queries from `from` on. `scores` has room for as many rows of whole panels of keys.
-    #[inline(always)]
-    fn attend<S: Simd, const N: usize, const V: usize>(
-        &self,
-        simd: S,
-        from: usize,
-        [keys, values]: [&[f32]; 2],
-        scores: &mut [f32],
-    ) {
-        let ([_, _, l], e) = (self.inputs.lengths, self.inputs.width);
-        let padded = l.next_multiple_of(PANEL);
-        let rows = std::array::from_fn(|i| self.query(from + i));
-        for (panel, block) in keys.chunks_exact(e * PANEL).enumerate() {
-            let sums = tile::<S, N, V>(simd, rows, block, 0);
-            for (sums, row) in sums.iter().zip(scores.chunks_exact_mut(padded)) {
-                S::as_mut_simd_f32s(&mut row[panel * PANEL..][..PANEL]).0.copy_from_slice(sums);
-            }
-        }
-        let mut sums = [1.0; N];
-        for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate() {
-            *sum = self.weigh(simd, from + i, row);
-        }
-        let weights = std::array::from_fn(|i| &scores[i * padded..][..l]);
-        for (panel, block) in values.chunks_exact(l * PANEL).enumerate() {
-            let context = tile::<S, N, V>(simd, weights, block, 0);
-            for (i, context) in context.iter().enumerate() {
-                self.write(simd, from + i, panel, context, sums[i]);
-            }
-        }
-    }
-}
-
-/// Rows of `width` numbers to panels `[width / 16, rows, 16]`.
+/// Products of the first `valid` of some rows of G groups with panels, `[P, G, 16]`: `each` takes a row, a panel and their sums.
 #[inline(always)]
-fn pack<'a>(panels: &mut [f32], rows: usize, row: impl Fn(usize) -> &'a [f32], width: usize) {
-    for (panel, block) in panels.chunks_exact_mut(rows * PANEL).enumerate() {
-        let part = panel * PANEL..width.min((panel + 1) * PANEL);
-        for (at, to) in block.chunks_exact_mut(PANEL).enumerate() {
-            to[..part.len()].copy_from_slice(&row(at)[part.clone()]);
+fn multiply<S: Simd, D: Dot<Sum = f32>, const R: usize, const V: usize>(
+    simd: S,
+    dot: D,
+    rows: [&[D::Group]; ROWS],
+    panels: &[D::Group],
+    valid: usize,
+    mut each: impl FnMut(usize, usize, &[f32; PANEL]),
+) {
+    let groups = rows[0].len();
+    let count = panels.len() / (groups * PANEL);
+    let at_a_time = count.div_ceil(count.div_ceil(PANELS));
+    let mut sums: Sums<f32> = [[[0.0; PANEL]; ROWS]; PANELS];
+    for first in (0..count).step_by(at_a_time) {
+        let some = at_a_time.min(count - first);
+        let panel = |i: usize| &panels[(first + i.min(some - 1)) * groups * PANEL..][..groups * PANEL];
+        let panels: [&[D::Group]; PANELS] = std::array::from_fn(panel);
+        dot.tile::<S, R, V>(simd, Tile { rows, valid, panels: &panels[..some], next: panels[0].as_ptr() }, &mut sums);
+        for (panel, sums) in (first..).zip(&sums[..some]) {
+            for (row, sums) in sums[..valid].iter().enumerate() {
+                each(row, panel, sums);
+            }
         }
     }
 }
 
 /// Rows of `width` elements to panels of their transpose, `[rows / 16, width, 16]`; the last row fills the last panel.
 #[inline(always)]
-pub(crate) fn pack_transposed<'a, T: Element + 'a>(
-    panels: &mut [T],
-    width: usize,
-    row: impl Fn(usize) -> &'a [T],
-    rows: usize,
-) {
+fn pack_transposed<'a, T: Element + 'a>(panels: &mut [T], width: usize, row: impl Fn(usize) -> &'a [T], rows: usize) {
     for (panel, block) in panels.chunks_exact_mut(width * PANEL).enumerate() {
         let rows: [&[T]; PANEL] = std::array::from_fn(|i| &row((panel * PANEL + i).min(rows - 1))[..width]);
         for (at, to) in block.chunks_exact_mut(PANEL).enumerate() {

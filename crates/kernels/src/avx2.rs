@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 
 use pulp::Simd;
 
-use crate::short::{Dot, Sums, Tile};
+use crate::tiles::{Dot, Sums, Tile};
 use crate::{Isa, PANEL};
 
 /// `vpmaddwd`. A value exists only where the machine has AVX2.
@@ -22,10 +22,16 @@ impl Madd {
 }
 
 impl Dot for Madd {
+    type Group = u32;
     type Sum = i32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels, .. }: Tile<'_>, sums: &mut Sums<i32>) {
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        self,
+        _: S,
+        Tile { rows, valid, panels, .. }: Tile<'_, u32>,
+        sums: &mut Sums<i32>,
+    ) {
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, rows) in sums.as_chunks_mut().0.iter_mut().zip(rows.as_chunks().0).take(valid.div_ceil(2)) {
                 // SAFETY: the machine has the instructions, or there would be no `self`.

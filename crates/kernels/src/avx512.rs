@@ -1,19 +1,18 @@
-//! Products of short numbers by the instructions that AVX-512 has for them.
+//! Tiles of sums in the registers of AVX-512, which the compiler finds only if each has a function of its own.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_loadu_si512,
-    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    __m512i, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_dpbf16_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+    _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
 use pulp::Simd;
 
-use crate::product::{of_height, prefetch};
-use crate::short::{Dot, PANELS, ROWS, Sums, Tile};
+use crate::tiles::{Dot, PANELS, ROWS, Sums, Tile, of_height, prefetch};
 use crate::{Isa, PANEL};
 
-/// `$Name`: a [`Dot`] whose sums are `$Sum`, for machines of which `$has` is true; `$dot` adds the products of 16 groups to 16 sums.
+/// `$Name`: a [`Dot`] of `$Group` whose sums are `$Sum`, for machines of which `$has` is true; `$dot` adds the products of 16 groups to 16 sums.
 macro_rules! dot {
-    ($Name:ident, $Sum:ty, $has:ident, $features:literal, $module:ident, $dot:expr) => {
+    ($Name:ident, $Group:ty, $Sum:ty, $has:ident, $features:literal, $module:ident, $dot:expr) => {
         /// A value exists only where the machine has the instruction.
         #[derive(Clone, Copy)]
         pub(crate) struct $Name(());
@@ -25,13 +24,14 @@ macro_rules! dot {
         }
 
         impl Dot for $Name {
+            type Group = $Group;
             type Sum = $Sum;
 
             #[inline(always)]
-            fn tile<S: Simd, const V: usize>(
+            fn tile<S: Simd, const R: usize, const V: usize>(
                 self,
                 _: S,
-                Tile { rows, valid, panels, next }: Tile<'_>,
+                Tile { rows, valid, panels, next }: Tile<'_, $Group>,
                 sums: &mut Sums<$Sum>,
             ) {
                 // SAFETY: the machine has the instructions, or there would be no `self`.
@@ -52,9 +52,9 @@ macro_rules! dot {
             #[target_feature(enable = $features)]
             pub(super) fn of_height<const P: usize>(
                 height: usize,
-                rows: [&[u32]; ROWS],
-                panels: [&[u32]; P],
-                next: *const u32,
+                rows: [&[$Group]; ROWS],
+                panels: [&[$Group]; P],
+                next: *const $Group,
                 to: &mut Sums<$Sum>,
             ) {
                 of_height!(height, ROWS, N => tile::<N, P>(rows, panels, next, to), 1 2 3 4 5 6 7 8);
@@ -62,12 +62,12 @@ macro_rules! dot {
 
             #[target_feature(enable = $features)]
             fn tile<const R: usize, const P: usize>(
-                rows: [&[u32]; ROWS],
-                panels: [&[u32]; P],
-                next: *const u32,
+                rows: [&[$Group]; ROWS],
+                panels: [&[$Group]; P],
+                next: *const $Group,
                 to: &mut Sums<$Sum>,
             ) {
-                const { assert!(R <= ROWS && P <= PANELS && size_of::<$Sum>() == 4) };
+                const { assert!(R <= ROWS && P <= PANELS && size_of::<$Group>() == 4 && size_of::<$Sum>() == 4) };
                 let depth = rows[0].len();
                 assert!(rows.iter().all(|row| row.len() == depth));
                 assert!(panels.iter().all(|panel| panel.len() == depth * PANEL));
@@ -79,8 +79,8 @@ macro_rules! dot {
                         _mm512_loadu_si512(panels[j].as_ptr().add(p * PANEL).cast())
                     });
                     for (r, row) in rows.iter().enumerate().take(R) {
-                        // SAFETY: p < depth, and every row has `depth` groups.
-                        let group = _mm512_set1_epi32(unsafe { *row.get_unchecked(p) }.cast_signed());
+                        // SAFETY: p < depth, and every row has `depth` groups of 4 bytes.
+                        let group = _mm512_set1_epi32(unsafe { row.as_ptr().add(p).cast::<i32>().read() });
                         for (sums, weights) in sums.iter_mut().zip(weights) {
                             sums[r] = $dot(sums[r], group, weights);
                         }
@@ -97,13 +97,18 @@ macro_rules! dot {
     };
 }
 
-dot!(Vnni, i32, has_vnni, "avx512f,avx512vnni", vnni, |sums, group, weights| {
+dot!(Vnni, u32, i32, has_vnni, "avx512f,avx512vnni", vnni, |sums, group, weights| {
     _mm512_dpbusd_epi32(sums, group, weights)
 });
 
-dot!(Bf16, f32, has_bf16, "avx512f,avx512bf16", bf16, |sums, group, weights| {
+dot!(Bf16, u32, f32, has_bf16, "avx512f,avx512bf16", bf16, |sums, group, weights| {
     // SAFETY: both are 64 bytes of which every pattern is a value.
     let [group, weights] =
         unsafe { std::mem::transmute::<[__m512i; 2], [std::arch::x86_64::__m512bh; 2]>([group, weights]) };
     _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sums), group, weights))
+});
+
+dot!(Fma, f32, f32, has_avx512, "avx512f", fma, |sums, group, weights| {
+    let [sums, group, weights] = [sums, group, weights].map(|x| _mm512_castsi512_ps(x));
+    _mm512_castps_si512(_mm512_fmadd_ps(group, weights, sums))
 });

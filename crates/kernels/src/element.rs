@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use pulp::bytemuck::cast;
 
-use crate::attention::{Head, Scratch, attend_whole};
+use crate::attention::{Attend, Head, Scratch};
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
+use crate::product::Fma;
 use crate::{Isa, PANEL, bf16};
 
 /// What matrices are made of: `f32`, or `u32` of two bf16 each, which are neighbours in a row.
@@ -32,8 +35,14 @@ pub trait Sealed: Copy + Default + Send + Sync {
     /// Rows of `width` numbers in pairs of bf16.
     fn pairs(isa: Isa, rows: &[Self], width: usize) -> Cow<'_, [u32]>;
 
+    /// Values to `[E / 16, L / COUNT, 16]`: elements are neighbours in a column.
+    fn pack_values(panels: &mut [Self], head: &Head<'_, Self>);
+
+    /// Scores, which are whole panels; what is rounded goes to `room`.
+    fn weights<'a>(scores: &'a [f32], room: &'a mut [Self]) -> &'a [Self];
+
     /// Computes a head of attention.
-    fn attend(isa: Isa, head: Head<'_, Self>, scratch: &mut Scratch);
+    fn attend(isa: Isa, head: Head<'_, Self>, scratch: &mut Scratch<Self>);
 }
 
 impl Sealed for f32 {
@@ -48,8 +57,28 @@ impl Sealed for f32 {
         Cow::Owned(bf16::pairs(isa, rows, width))
     }
 
-    fn attend(isa: Isa, head: Head<'_, f32>, scratch: &mut Scratch) {
-        attend_whole(isa, head, scratch);
+    #[inline(always)]
+    fn pack_values(panels: &mut [f32], head: &Head<'_, f32>) {
+        let ([_, _, l], width) = (head.inputs.lengths, head.inputs.width);
+        for (panel, block) in panels.chunks_exact_mut(l * PANEL).enumerate() {
+            let part = panel * PANEL..width.min((panel + 1) * PANEL);
+            for (key, to) in block.chunks_exact_mut(PANEL).enumerate() {
+                to[..part.len()].copy_from_slice(&head.value(key)[part.clone()]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn weights<'a>(scores: &'a [f32], _: &'a mut [f32]) -> &'a [f32] {
+        scores
+    }
+
+    fn attend(isa: Isa, head: Head<'_, f32>, scratch: &mut Scratch<f32>) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(dot) = avx512::Fma::of(isa) {
+            return isa.run(Attend { dot, head, scratch });
+        }
+        isa.run(Attend { dot: Fma, head, scratch });
     }
 }
 
@@ -67,7 +96,18 @@ impl Sealed for u32 {
         Cow::Borrowed(rows)
     }
 
-    fn attend(isa: Isa, head: Head<'_, u32>, scratch: &mut Scratch) {
+    #[inline(always)]
+    fn pack_values(panels: &mut [u32], head: &Head<'_, u32>) {
+        bf16::pack_values(panels, head);
+    }
+
+    #[inline(always)]
+    fn weights<'a>(scores: &'a [f32], room: &'a mut [u32]) -> &'a [u32] {
+        bf16::round(scores, &mut room[..scores.len() / 2]);
+        room
+    }
+
+    fn attend(isa: Isa, head: Head<'_, u32>, scratch: &mut Scratch<u32>) {
         bf16::attend(isa, head, scratch);
     }
 }

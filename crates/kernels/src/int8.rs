@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::isa::Kernel;
 use crate::output::fill;
-use crate::short::{Dot, Product, Scale, Sums, Tile, check_columns, check_weight};
+use crate::tiles::{Dot, Product, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::{avx2, avx512};
@@ -251,10 +251,16 @@ impl Scale<i32> for Steps<'_> {
 struct Portable;
 
 impl Dot for Portable {
+    type Group = u32;
     type Sum = i32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(self, _: S, Tile { rows, valid, panels, .. }: Tile<'_>, sums: &mut Sums<i32>) {
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        self,
+        _: S,
+        Tile { rows, valid, panels, .. }: Tile<'_, u32>,
+        sums: &mut Sums<i32>,
+    ) {
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, row) in sums.iter_mut().zip(rows).take(valid) {
                 *sums = [0; PANEL];

@@ -79,9 +79,15 @@ impl Isa {
         }
     }
 
-    /// Rows of a tile of sums that fill the registers: `R` of a [`Kernel`].
+    /// `R` of a [`Kernel`].
     pub(crate) fn rows(self) -> usize {
         self.run(TileRows)
+    }
+
+    /// Whether there is AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx512(self) -> bool {
+        matches!(self.0, Kind::Avx512(..))
     }
 
     /// Whether there is AVX512-BF16.
@@ -108,7 +114,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(simd) => Simd::vectorize(simd, Run::<K, 6, 2>(kernel)),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(simd, _) => Simd::vectorize(simd, Run::<K, 14, 1>(kernel)),
+            Kind::Avx512(simd, _) => Simd::vectorize(simd, Run::<K, 8, 1>(kernel)),
             #[cfg(target_arch = "aarch64")]
             Kind::Neon(simd) => Simd::vectorize(simd, Run::<K, 6, 4>(kernel)),
         }
@@ -117,7 +123,7 @@ impl Isa {
 
 /// Work that is compiled for each instruction set.
 ///
-/// `R` rows and `V` vectors of columns are the sums that fill the registers; `V` vectors are [`PANEL`](crate::PANEL) numbers.
+/// `V` vectors are [`PANEL`](crate::PANEL) numbers. The sums of `R` rows and a panel fill the registers, but for AVX-512.
 /// Implementations are `#[inline(always)]`: they must become part of the function that has the instructions.
 pub(crate) trait Kernel {
     type Output;

@@ -29,7 +29,7 @@ mod output;
 mod packing;
 mod patches;
 mod product;
-mod short;
+mod tiles;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
@@ -40,7 +40,8 @@ pub use isa::{Isa, VARIABLE};
 pub use norm::{LayerNorm, layer_norm};
 pub use packing::pack_rows;
 pub use patches::patches;
-pub use product::{Epilogue, PANEL, affine, pack};
+pub use product::{affine, pack};
+pub use tiles::{Epilogue, PANEL};
 
 /// Runs work on a thread of rayon's pool, where kernels start without waking one first. Work that comes while other work runs so stays
 /// where it is: inside the pool one would wait below the other on its stack.

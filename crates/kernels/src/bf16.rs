@@ -5,21 +5,19 @@
 //! Each number is rounded to nearest even, and so is within 2^-9 of itself: a product is within 2^-8, and a sum of products within
 //! 2^-8 of the sum of their magnitudes, on every instruction set. AVX512-BF16 takes numbers below 2^-126 as 0.
 
-mod attention;
-
 use std::ops::Range;
 
 use pulp::Simd;
-use pulp::bytemuck::cast_slice_mut;
+use pulp::bytemuck::{cast, cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
-use crate::attention::{Head, Scratch};
+use crate::attention::{Attend, Head, Scratch};
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
 use crate::element::Element;
 use crate::isa::Kernel;
 use crate::output::fill;
-use crate::short::{Dot, Product, ROWS, Scale, Sums, Tile, check_columns, check_weight};
+use crate::tiles::{Dot, Product, ROWS, Sums, Tile, Unscaled, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 
 /// Weights in bf16, in panels of [`PANEL`] outputs.
@@ -98,12 +96,37 @@ impl Bf16Weights {
 }
 
 /// A head of attention.
-pub(crate) fn attend(isa: Isa, head: Head<'_, u32>, scratch: &mut Scratch) {
+pub(crate) fn attend(isa: Isa, head: Head<'_, u32>, scratch: &mut Scratch<u32>) {
     #[cfg(target_arch = "x86_64")]
     if let Some(dot) = avx512::Bf16::of(isa) {
-        return isa.run(attention::Rounded { dot, head, scratch });
+        return isa.run(Attend { dot, head, scratch });
     }
-    isa.run(attention::Rounded { dot: Widen, head, scratch });
+    isa.run(Attend { dot: Widen, head, scratch });
+}
+
+/// Values to `[E / 16, L / 2, 16]`: pairs of neighbours in a column.
+#[inline(always)]
+pub(crate) fn pack_values(panels: &mut [u32], head: &Head<'_, u32>) {
+    let ([_, _, l], e, groups) = (head.inputs.lengths, head.inputs.width, head.inputs.lengths[2].div_ceil(2));
+    let nothing = [0; PANEL];
+    for group in 0..groups {
+        let row = |row: usize| if row < l { cast_slice(head.value(row)) } else { &[] };
+        let (first, first_rest) = <[u16]>::as_chunks(row(2 * group));
+        let (second, second_rest) = <[u16]>::as_chunks(row(2 * group + 1));
+        let mut pair_up = |panel: usize, [first, second]: [&[u16; PANEL]; 2]| {
+            let to = &mut panels[(panel * groups + group) * PANEL..][..PANEL];
+            to.iter_mut().zip(first.iter().zip(second)).for_each(|(to, (first, second))| *to = cast([*first, *second]));
+        };
+        for (panel, first) in first.iter().enumerate() {
+            pair_up(panel, [first, second.get(panel).unwrap_or(&nothing)]);
+        }
+        if e % PANEL > 0 {
+            let mut lines = [[0; PANEL]; 2];
+            lines[0][..first_rest.len()].copy_from_slice(first_rest);
+            lines[1][..second_rest.len()].copy_from_slice(second_rest);
+            pair_up(e / PANEL, [&lines[0], &lines[1]]);
+        }
+    }
 }
 
 /// The upper half of the nearest number that has no lower half; of NaN, a NaN.
@@ -123,7 +146,7 @@ fn widened(pair: u32) -> [f32; 2] {
 
 /// Numbers in pairs; the last of an odd count has 0 above.
 #[inline(always)]
-fn round(from: &[f32], to: &mut [u32]) {
+pub(crate) fn round(from: &[f32], to: &mut [u32]) {
     if let Some(last) = to.last_mut() {
         *last = 0;
     }
@@ -164,25 +187,21 @@ impl Kernel for Round<'_> {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Unscaled;
-
-impl Scale<f32> for Unscaled {
-    #[inline(always)]
-    fn numbers(self, sums: &[f32; PANEL], _: usize, _: usize) -> [f32; PANEL] {
-        *sums
-    }
-}
-
 /// Multiplies in f32, on any instruction set.
 #[derive(Clone, Copy)]
 struct Widen;
 
 impl Dot for Widen {
+    type Group = u32;
     type Sum = f32;
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize>(self, simd: S, Tile { rows, valid, panels, .. }: Tile<'_>, sums: &mut Sums<f32>) {
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        Tile { rows, valid, panels, .. }: Tile<'_, u32>,
+        sums: &mut Sums<f32>,
+    ) {
         const HALF: usize = ROWS / 2; // as many sums as the registers of AVX2 hold
         for (panel, sums) in panels.iter().zip(sums) {
             for (sums, rows) in sums.chunks_exact_mut(HALF).zip(rows.chunks_exact(HALF)).take(valid.div_ceil(HALF)) {

@@ -1,0 +1,258 @@
+//! The matrix product of a linear layer, with its bias, activation and residual while the sums are at hand.
+//!
+//! Shapes: M rows, K inputs in G groups, N outputs. A group is what is multiplied at once, of four bytes: an f32, two bf16 or four int8.
+//!
+//! A tile of the result is some rows by [`PANELS`] panels, over all inputs at once: its sums are in registers, its part of the weights in
+//! the second cache. Tiles of the same panels follow each other, and the blocking is that of Goto and van de Geijn, "Anatomy of
+//! High-Performance Matrix Multiplication" (2008): a block of rows stays in the caches while the weights pass by.
+
+use std::ops::Range;
+
+use pulp::Simd;
+use rayon::prelude::*;
+
+use crate::element::Element;
+use crate::isa::Kernel;
+use crate::output::{Output, fill};
+use crate::{Activation, Isa};
+
+/// Columns of a panel of weights.
+pub const PANEL: usize = 16;
+/// The most rows of a tile.
+pub(crate) const ROWS: usize = 8;
+/// Panels of a tile.
+pub(crate) const PANELS: usize = 3;
+/// About the most rows of a block.
+const BLOCK: usize = 168;
+/// The least tiles of a block among several.
+const TILES: usize = 8;
+
+/// What follows a product: `activation(product + bias) + residual`.
+#[derive(Debug, Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// `[N]`.
+    pub bias: &'a [f32],
+    /// Applied to every sum.
+    pub activation: Activation,
+    /// `[M, N]`.
+    pub residual: Option<&'a [f32]>,
+}
+
+/// The sums of a tile.
+pub(crate) type Sums<T> = [[[T; PANEL]; ROWS]; PANELS];
+
+/// What a tile of sums is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile<'a, G> {
+    pub(crate) rows: [&'a [G]; ROWS],
+    /// How many of the rows count.
+    pub(crate) valid: usize,
+    /// Each `[G, 16]`, at most [`PANELS`].
+    pub(crate) panels: &'a [&'a [G]],
+    /// What may be fetched into the second cache meanwhile, as much as a panel; need not be a valid address.
+    pub(crate) next: *const G,
+}
+
+/// One instruction set's way to multiply groups.
+pub(crate) trait Dot: Copy + Send + Sync {
+    type Group: Copy + Send + Sync;
+    type Sum: Copy + Default;
+
+    /// The most rows of a tile, where a [`Kernel`] has so many.
+    fn rows(_: usize) -> usize {
+        ROWS
+    }
+
+    /// Writes the sums of a tile.
+    ///
+    /// `R` and `V` are those of a [`Kernel`].
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        tile: Tile<'_, Self::Group>,
+        sums: &mut Sums<Self::Sum>,
+    );
+}
+
+/// What makes numbers of sums.
+pub(crate) trait Scale<T>: Copy + Send + Sync {
+    fn numbers(self, sums: &[T; PANEL], row: usize, panel: usize) -> [f32; PANEL];
+}
+
+/// Sums that are the numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Unscaled;
+
+impl Scale<f32> for Unscaled {
+    #[inline(always)]
+    fn numbers(self, sums: &[f32; PANEL], _: usize, _: usize) -> [f32; PANEL] {
+        *sums
+    }
+}
+
+/// That weights `[K, N]` can be packed.
+pub(crate) fn check_weight(weight: &[f32], inputs: usize, outputs: usize) {
+    let fits = inputs > 0 && weight.len() == inputs * outputs && outputs.is_multiple_of(PANEL);
+    assert!(fits, "{inputs} x {outputs} cannot be packed");
+}
+
+/// That `x`, `[M, K]` in numbers, and the bias fit outputs which are whole panels.
+pub(crate) fn check_columns<X: Element>(x: &[X], inputs: usize, columns: &Range<usize>, epilogue: &Epilogue<'_>) {
+    let fits = x.len().is_multiple_of(inputs.div_ceil(X::COUNT)) && columns.len() == epilogue.bias.len();
+    assert!(fits, "a product of wrong shapes");
+    assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
+}
+
+/// What is multiplied.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a, D: Dot, C> {
+    pub(crate) dot: D,
+    pub(crate) scale: C,
+    /// `[M, G]`.
+    pub(crate) left: &'a [D::Group],
+    /// G.
+    pub(crate) groups: usize,
+    /// `[N / 16, G, 16]`.
+    pub(crate) panels: &'a [D::Group],
+    pub(crate) epilogue: Epilogue<'a>,
+}
+
+impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
+    /// The same by other instructions.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn by<E: Dot<Group = D::Group, Sum = D::Sum>>(self, dot: E) -> Product<'a, E, C> {
+        let Self { scale, left, groups, panels, epilogue, .. } = self;
+        Product { dot, scale, left, groups, panels, epilogue }
+    }
+
+    /// The result, `[M, N]`.
+    pub(crate) fn run<R: Element>(self, isa: Isa) -> Vec<R> {
+        let outputs = self.epilogue.bias.len();
+        let rows = self.left.len() / self.groups;
+        assert!(
+            self.epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs),
+            "a residual of another shape"
+        );
+        let tasks = blocks(rows, outputs / PANEL, D::rows(isa.rows()));
+        // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
+        unsafe {
+            fill(rows * outputs / R::COUNT, |output| {
+                tasks
+                    .into_par_iter()
+                    .for_each(|(rows, columns)| isa.run(Task { product: self, rows, columns, output }));
+            })
+        }
+    }
+}
+
+struct Task<'a, D: Dot, C, T> {
+    product: Product<'a, D, C>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    output: Output<T>,
+}
+
+impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        let Self { product: Product { dot, scale, left, groups, panels, epilogue }, rows, columns, output } = self;
+        let outputs = epilogue.bias.len();
+        let mut sums = [[[D::Sum::default(); PANEL]; ROWS]; PANELS];
+        let tiles = tiles(rows.len(), D::rows(R));
+        for first in columns.clone().step_by(PANELS) {
+            let count = PANELS.min(columns.end - first);
+            let of_panel = |i: usize| &panels[(first + i.min(count - 1)) * groups * PANEL..][..groups * PANEL];
+            let weights: [&[D::Group]; PANELS] = std::array::from_fn(of_panel);
+            for (i, tile) in tiles.iter().enumerate() {
+                let (row, valid) = (rows.start + tile.start, tile.len());
+                let rows = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
+                // The first tiles fetch the next panels, one each; the others what they read now, which costs nothing.
+                let ahead = if i < PANELS { PANELS * groups * PANEL } else { 0 };
+                let next = weights[i % count].as_ptr().wrapping_add(ahead);
+                dot.tile::<S, R, V>(simd, Tile { rows, valid, panels: &weights[..count], next }, &mut sums);
+                for (panel, sums) in (first..).zip(&sums[..count]) {
+                    for (row, sums) in (row..).zip(&sums[..valid]) {
+                        let numbers = scale.numbers(sums, row, panel);
+                        let start = row * outputs + panel * PANEL;
+                        let mut line = [0.0; PANEL];
+                        let (results, _) = S::as_mut_simd_f32s(&mut line);
+                        for (j, (to, sum)) in results.iter_mut().zip(S::as_simd_f32s(&numbers).0).enumerate() {
+                            *to = finish(simd, *sum, j, panel * PANEL, start, &epilogue);
+                        }
+                        // SAFETY: tasks own disjoint rows and panels.
+                        T::keep(&line, unsafe { output.part(start / T::COUNT, PANEL / T::COUNT) });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Blocks of a result, rows and columns: of rows that fit the cache, as many for each thread as for the others; columns are split too
+/// where those are too few to keep the threads busy. A tile has at most `tile` rows, and columns
+/// go by [`PANELS`] but for the last.
+fn blocks(rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<usize>)> {
+    let threads = rayon::current_num_threads();
+    let down = rows.div_ceil(BLOCK).next_multiple_of(threads);
+    let down = if rows <= down * tile * TILES { 1 } else { down };
+    let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
+    let (down, across) = (shares(rows, down, 1), shares(columns, across, PANELS));
+    down.iter().flat_map(|rows| across.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
+}
+
+/// As few tiles as rows of at most `most` allow, as even as can be: the last of many full ones would have few sums at once, and wait
+/// for them.
+pub(crate) fn tiles(rows: usize, most: usize) -> Vec<Range<usize>> {
+    shares(rows, rows.div_ceil(most), 1)
+}
+
+/// At most `count` ranges of `0..len`, whose lengths in units of `unit` differ by one at most.
+fn shares(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
+    let units = len.div_ceil(unit);
+    let at = |share: usize| (share * units / count * unit).min(len);
+    (0..count).map(|share| at(share)..at(share + 1)).filter(|share| !share.is_empty()).collect()
+}
+
+/// `$body` for a tile of `$height` rows, with that number as the constant `$N`. It is compiled for each of the last numbers up to
+/// `$most`, the most that a tile may have.
+macro_rules! of_height {
+    ($height:expr, $most:ident, $N:ident => $body:expr) => {
+        of_height!($height, $most, $N => $body, 1 2 3 4 5 6 7 8)
+    };
+    ($height:expr, $most:ident, $N:ident => $body:expr, $($known:literal)*) => {
+        match $height {
+            $($known if $known <= $most => {
+                const $N: usize = $known;
+                $body
+            })*
+            _ => unreachable!("a tile has more rows than registers hold"),
+        }
+    };
+}
+pub(crate) use of_height;
+
+/// Vector `j` of a row of a panel: the sums of columns from `column` on, number `start` of the result.
+#[inline(always)]
+fn finish<S: Simd>(simd: S, sum: S::f32s, j: usize, column: usize, start: usize, end: &Epilogue<'_>) -> S::f32s {
+    let vector = |numbers: &[f32], from: usize| S::as_simd_f32s(&numbers[from..from + PANEL]).0[j];
+    let sum = end.activation.of(simd, simd.add_f32s(sum, vector(end.bias, column)));
+    match end.residual {
+        Some(residual) => simd.add_f32s(sum, vector(residual, start)),
+        None => sum,
+    }
+}
+
+/// Asks for the line of memory at an address, which need not be valid.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch changes nothing but caches, and does not fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
