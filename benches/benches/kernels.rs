@@ -23,6 +23,12 @@ fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|i| (i as f32 * 0.7).sin()).collect()
 }
 
+/// As layers of bf16 exchange them.
+fn pairs(numbers: &[f32]) -> Vec<u32> {
+    let upper = |x: f32| x.to_bits() >> 16;
+    numbers.chunks_exact(2).map(|pair| upper(pair[0]) | upper(pair[1]) << 16).collect()
+}
+
 fn tensor<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(numbers(shape.iter().product()), shape), device)
 }
@@ -44,7 +50,8 @@ fn product(c: &mut Criterion) {
         let (rows, x) = (batch * TOKENS, numbers(batch * TOKENS * WIDTH));
         group.throughput(Throughput::Elements((2 * rows * WIDTH * INNER) as u64));
         bench(&mut group, batch, "f32", || kernels::affine(isa, &x, WIDTH, &panels, epilogue));
-        bench(&mut group, batch, "bf16", || bf16.affine::<f32, f32>(isa, &x, 0..INNER, epilogue));
+        let pairs = pairs(&x);
+        bench(&mut group, batch, "bf16", || bf16.affine::<u32, u32>(isa, &pairs, 0..INNER, epilogue));
         bench(&mut group, batch, "int8", || int8.affine(isa, &x, 0..INNER, epilogue));
         let (x, w, b) = (tensor([batch, TOKENS, WIDTH], &flex), tensor([WIDTH, INNER], &flex), tensor([INNER], &flex));
         bench(&mut group, batch, "burn", || gelu(linear(x.clone(), w.clone(), Some(b.clone()))));
@@ -59,8 +66,7 @@ fn attention_of_tokens(c: &mut Criterion) {
     let mut group = slow_group(c, "attention");
     for &batch in Setting::from_environment().batches {
         let whole = numbers(batch * TOKENS * 3 * WIDTH);
-        let upper = |x: f32| x.to_bits() >> 16;
-        let short: Vec<u32> = whole.chunks_exact(2).map(|pair| upper(pair[0]) | upper(pair[1]) << 16).collect();
+        let short = pairs(&whole);
         let operations = 4 * batch * TOKENS * TOKENS * WIDTH;
         group.throughput(Throughput::Elements(operations as u64));
         bench(&mut group, batch, "f32", || kernels::attention(isa, &[of_one_matrix(&whole, batch)]));
