@@ -57,7 +57,7 @@ macro_rules! dot {
                 next: *const $Group,
                 to: &mut Sums<$Sum>,
             ) {
-                of_height!(height, ROWS, N => tile::<N, P>(rows, panels, next, to), 1 2 3 4 5 6 7 8);
+                of_height!(height, ROWS, N => tile::<N, P>(rows, panels, next, to));
             }
 
             #[target_feature(enable = $features)]

@@ -20,7 +20,7 @@ use crate::{Epilogue, Isa, PANEL};
 pub fn pack(weight: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
     check_weight(weight, inputs, outputs);
     let mut panels = vec![0.0; weight.len()];
-    panels.par_chunks_mut((inputs * PANEL).max(1)).enumerate().for_each(|(panel, to)| {
+    panels.par_chunks_mut(inputs * PANEL).enumerate().for_each(|(panel, to)| {
         for (to, from) in to.chunks_exact_mut(PANEL).zip(weight.chunks_exact(outputs)) {
             to.copy_from_slice(&from[panel * PANEL..][..PANEL]);
         }
