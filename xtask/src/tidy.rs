@@ -13,7 +13,7 @@ use self::source::{Rust, identifiers};
 const ARROWS: [(&str, Arrows); 17] = [
     ("crates/config", Arrows::Only(&[])),
     ("crates/kernels", Arrows::Only(&[])),
-    ("crates/preprocess", Arrows::Only(&["crates/config"])),
+    ("crates/preprocess", Arrows::Only(&["crates/config", "crates/kernels"])),
     ("crates/nn", Arrows::Only(&["crates/config", "crates/kernels"])),
     ("crates/checkpoint", Arrows::Only(&["crates/config", "crates/kernels"])),
     ("crates/text-bert", Arrows::Only(&["crates/config", "crates/nn"])),

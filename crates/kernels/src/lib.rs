@@ -1,5 +1,5 @@
 //! CPU kernels on plain slices of f32, some of bf16 too: matrix products with a fused end, attention for short sequences, layer
-//! normalisation, activations, patches of pictures.
+//! normalisation, activations, patches of pictures, and the horizontal pass of a resize.
 //!
 //! Nothing here knows burn or a model. Instruction sets ([`Isa`]) are chosen when the program runs: each kernel is written
 //! once over vectors of any width (`pulp`) and compiled for each set. Threads are those of rayon's global pool, which burn's
@@ -20,6 +20,8 @@ mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod bands;
 mod bf16;
 mod element;
 mod int8;
@@ -33,6 +35,8 @@ mod tiles;
 
 pub use activation::{Activation, activate};
 pub use attention::{Attention, Rows, attention};
+#[cfg(target_arch = "x86_64")]
+pub use bands::Bands;
 pub use bf16::Bf16Weights;
 pub use element::Element;
 pub use int8::{Int8Weights, int8, int8_scale};

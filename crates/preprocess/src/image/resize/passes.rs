@@ -7,6 +7,8 @@
 
 #![expect(clippy::inline_always, reason = "only what is inlined into a dispatch is compiled for its instruction set")]
 
+#[cfg(target_arch = "x86_64")]
+use chinese_clip_kernels::Bands;
 use pulp::{Arch, NullaryFnOnce};
 
 use super::weights::{PRECISION_BITS, Weights};
@@ -48,6 +50,13 @@ fn expand(weights: &Weights<i32>, lanes: usize) -> Expanded {
 
 /// `[H, W, C] -> [H, W', C]`.
 pub(super) fn horizontal(src: &[u8], channels: usize, width: usize, weights: &Weights<i32>) -> Vec<u8> {
+    #[cfg(target_arch = "x86_64")]
+    if let (3 | 4, Some(bands)) = (channels, Bands::new((0..weights.len()).map(|x| weights.at(x)))) {
+        return match channels {
+            3 => bands.apply::<3, PRECISION_BITS>(src, width),
+            _ => bands.apply::<4, PRECISION_BITS>(src, width),
+        };
+    }
     match channels {
         1 => rows::<1, 1>(src, width, weights),
         2 => rows::<2, 2>(src, width, weights),
@@ -230,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    /// What runs where the processor has no AVX2.
+    /// What runs where the processor has neither AVX512-VNNI nor AVX2.
     fn plain<const C: usize, const L: usize>(src: &[u8], width: usize, weights: &Weights<i32>) -> Vec<u8> {
         let to = weights.len() * C;
         let mut out = vec![0; src.len() / (width * C) * to];
@@ -248,8 +257,12 @@ mod tests {
                 let weights = Weights::new(width, to, filter).fixed();
                 for rows in 1..=ROWS {
                     let (rgb, rgba) = (&noise[..width * 3 * rows], &noise[..width * 4 * rows]);
-                    assert_eq!(plain::<3, 4>(rgb, width, &weights), horizontal(rgb, 3, width, &weights));
-                    assert_eq!(plain::<4, 4>(rgba, width, &weights), horizontal(rgba, 4, width, &weights));
+                    let (plain_rgb, plain_rgba) =
+                        (plain::<3, 4>(rgb, width, &weights), plain::<4, 4>(rgba, width, &weights));
+                    assert_eq!(plain_rgb, horizontal(rgb, 3, width, &weights));
+                    assert_eq!(plain_rgba, horizontal(rgba, 4, width, &weights));
+                    assert_eq!(plain_rgb, super::rows::<3, 4>(rgb, width, &weights));
+                    assert_eq!(plain_rgba, super::rows::<4, 4>(rgba, width, &weights));
                 }
             }
         }
