@@ -11,6 +11,7 @@
 
 mod activation;
 mod attention;
+mod class_token;
 mod error;
 #[cfg(feature = "flex")]
 #[path = "flex.rs"]

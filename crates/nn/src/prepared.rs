@@ -9,6 +9,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::attention::{merge_heads, probabilities, split_heads};
+use crate::class_token::ClassToken;
 use crate::{Attention, Packing, PreparedLinear, RelativePositions, Rows, Sequences, fast};
 
 /// Self-attention with one fused projection.
@@ -17,6 +18,8 @@ pub struct PreparedAttention {
     qkv: PreparedLinear,
     output: PreparedLinear,
     distance_embedding: Option<RelativePositions>,
+    #[module(skip)]
+    class_token: Option<ClassToken>,
     #[module(skip)]
     heads: usize,
     /// Width of all heads together.
@@ -29,7 +32,7 @@ impl From<Attention> for PreparedAttention {
         let Attention { query, key, value, output, distance_embedding, heads } = canonical;
         let inner = query.weight.lazy_shape()[1];
         let qkv = PreparedLinear::beside(&[query, key, value].map(PreparedLinear::from)); // [D, 3 D]
-        Self { qkv, output: output.into(), distance_embedding, heads, inner }
+        Self { qkv, output: output.into(), distance_embedding, class_token: None, heads, inner }
     }
 }
 
@@ -44,7 +47,7 @@ impl PreparedAttention {
         let inner = heads * head_width;
         let projection = |inputs, outputs| PreparedLinear::init(inputs, outputs, std, device);
         let (qkv, output) = (projection(width, 3 * inner), projection(inner, width));
-        Self { qkv, output, distance_embedding: None, heads, inner }
+        Self { qkv, output, distance_embedding: None, class_token: None, heads, inner }
     }
 
     /// The same with relative positions.
@@ -53,10 +56,15 @@ impl PreparedAttention {
         Self { distance_embedding, ..self }
     }
 
-    /// See [`PreparedLinear::pack`].
+    /// See [`PreparedLinear::pack`]; `rows` are those that will be asked for, though others may be.
     #[must_use]
-    pub fn pack(self, packing: Packing) -> Self {
-        Self { qkv: self.qkv.pack(packing), output: self.output.pack(packing), ..self }
+    pub fn pack(self, packing: Packing, rows: Rows) -> Self {
+        let qkv = self.qkv.pack(packing);
+        let class_token = match rows {
+            Rows::Class if self.distance_embedding.is_none() => ClassToken::of(&qkv, self.heads, self.inner),
+            _ => None,
+        };
+        Self { qkv, class_token, output: self.output.pack(packing), ..self }
     }
 
     /// As [`Attention::with_output`].
@@ -92,11 +100,21 @@ impl PreparedAttention {
         self.qkv.packing()
     }
 
+    #[cfg(all(test, feature = "flex"))]
+    pub(crate) fn without_keys(&self) -> bool {
+        self.class_token.is_some()
+    }
+
     fn context(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {
         let d = self.inner;
         // Relative positions meet queries and keys in f32, and no head of bf16 has an odd width.
         let fits = self.distance_embedding.is_none() && (d / self.heads).is_multiple_of(2);
         let to = if fits { self.packing() } else { Packing::Whole };
+        if let (Some(class_token), Rows::Class) = (&self.class_token, rows)
+            && let Some(context) = class_token.context(&self.qkv, &x, sequences, to)
+        {
+            return context;
+        }
         let (q, k, v) = match rows {
             Rows::All => {
                 let qkv = self.qkv.forward_columns(x, 0..3 * d, to); // [B, L, 3 D]

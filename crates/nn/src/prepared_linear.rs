@@ -119,8 +119,19 @@ impl PreparedLinear {
         self.part(columns).apply(x, Activation::Linear, None, to)
     }
 
+    /// N.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Some columns of `[K, N]`, as numbers of the bias.
+    pub(crate) fn columns(&self, columns: Range<usize>) -> Tensor<2> {
+        let Part { weight, bias, .. } = self.part(columns);
+        weight.plain(&bias)
+    }
+
     /// `[N]`.
-    fn bias(&self) -> Tensor<1> {
+    pub(crate) fn bias(&self) -> Tensor<1> {
         let zeros = || Tensor::zeros([self.outputs], (&self.weight.lazy_device(), self.weight.dtype()));
         self.bias.as_ref().map_or_else(zeros, Param::val)
     }
@@ -167,6 +178,17 @@ enum Weight<'a> {
     Short(&'a fast::Short, Range<usize>),
 }
 
+impl Weight<'_> {
+    /// `[K, N]`, where and in the format that the bias has.
+    fn plain(self, bias: &Tensor<1>) -> Tensor<2> {
+        match self {
+            Self::Plain(weight) => weight,
+            Self::Panels(panels) => unpacked(panels, bias.dims()[0]),
+            Self::Short(short, columns) => short.unpack(bias).narrow(1, columns.start, columns.len()),
+        }
+    }
+}
+
 impl Part<'_> {
     fn apply(self, x: Tensor<3>, activation: Activation, residual: Option<Tensor<3>>, to: Packing) -> Tensor<3> {
         let Self { weight, bias, biased } = self;
@@ -178,11 +200,7 @@ impl Part<'_> {
             }
         };
         fused.unwrap_or_else(|| {
-            let weight = match weight {
-                Weight::Plain(weight) => weight,
-                Weight::Panels(panels) => unpacked(panels, bias.dims()[0]),
-                Weight::Short(short, columns) => short.unpack(&bias).narrow(1, columns.start, columns.len()),
-            };
+            let weight = weight.plain(&bias);
             let y = activate(activation, linear(x.cast(bias.dtype()), weight, biased.then_some(bias)));
             match residual {
                 Some(residual) => residual + y,
@@ -192,7 +210,7 @@ impl Part<'_> {
     }
 }
 
-/// `[K, N]` again, for a backend that has no kernels.
+/// `[K, N]` again.
 fn unpacked(panels: Tensor<2>, outputs: usize) -> Tensor<2> {
     let [rows, panel] = panels.dims();
     let inputs = rows * panel / outputs;

@@ -16,6 +16,11 @@ pub enum Rows {
 }
 
 impl Rows {
+    /// What is wanted of layer `index` of `count`: of the last one the class token.
+    pub fn of_layer(index: usize, count: usize) -> Self {
+        if index + 1 == count { Self::Class } else { Self::All }
+    }
+
     /// # Shapes
     /// `x`: `[B, L, D]`; the result: `[B, Q, D]`.
     pub fn of(self, x: Tensor<3>) -> Tensor<3> {

@@ -38,7 +38,9 @@ impl PreparedTextModel {
     /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
     #[must_use]
     pub fn pack(self, packing: Packing) -> Self {
-        Self { layers: self.layers.into_iter().map(|layer| layer.pack(packing)).collect(), ..self }
+        let count = self.layers.len();
+        let layers = self.layers.into_iter().enumerate();
+        Self { layers: layers.map(|(i, layer)| layer.pack(packing, Rows::of_layer(i, count))).collect(), ..self }
     }
 
     /// The last hidden state of `[CLS]`.
@@ -49,12 +51,10 @@ impl PreparedTextModel {
         let packs = self.embeddings.absolute && !self.causal && Packed::pays(&self.embeddings.norm.gamma.val());
         let tokens = if packs { batch.packed() } else { None }.unwrap_or_else(|| batch.padded(self.causal));
         let sequences = tokens.sequences.clone();
-        let x = self.embeddings.forward(tokens); // [B, L, D], packed [1, N, D]
-        let last = self.layers.len().saturating_sub(1);
-        let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
-            let rows = if i == last { Rows::Class } else { Rows::All };
-            layer.forward(x, &sequences, rows)
-        });
+        let mut x = self.embeddings.forward(tokens); // [B, L, D], packed [1, N, D]
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x, &sequences, Rows::of_layer(i, self.layers.len()));
+        }
         let [b, q, d] = x.dims(); // [B, 1, D], packed [1, B, D]
         x.reshape([b * q, d]) // [B, D]
     }
@@ -84,8 +84,8 @@ impl PreparedLayer {
         Self { attention, attention_norm, mlp: mlp.into(), mlp_norm }
     }
 
-    fn pack(self, packing: Packing) -> Self {
-        Self { attention: self.attention.pack(packing), mlp: self.mlp.pack(packing), ..self }
+    fn pack(self, packing: Packing, rows: Rows) -> Self {
+        Self { attention: self.attention.pack(packing, rows), mlp: self.mlp.pack(packing), ..self }
     }
 
     fn forward(&self, x: Tensor<3>, sequences: &Sequences, rows: Rows) -> Tensor<3> {

@@ -51,9 +51,11 @@ impl PreparedVisionModel {
     /// The tower with its weights as the backend's kernels want them; see `PreparedLinear::pack`.
     #[must_use]
     pub fn pack(self, packing: Packing) -> Self {
+        let count = self.layers.len();
+        let layers = self.layers.into_iter().enumerate();
         Self {
             embeddings: self.embeddings.pack(packing),
-            layers: self.layers.into_iter().map(|layer| layer.pack(packing)).collect(),
+            layers: layers.map(|(i, layer)| layer.pack(packing, Rows::of_layer(i, count))).collect(),
             ..self
         }
     }
@@ -72,11 +74,8 @@ impl PreparedVisionModel {
     /// `x`: `[B, T, W]`; the result: `[B, W]`.
     pub(crate) fn encode(&self, x: Tensor<3>) -> Tensor<2> {
         let x = self.pre_layernorm.forward(x);
-        let last = self.layers.len().saturating_sub(1);
-        let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
-            let rows = if i == last { Rows::Class } else { Rows::All };
-            layer.forward(x, rows)
-        });
+        let count = self.layers.len();
+        let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| layer.forward(x, Rows::of_layer(i, count)));
         self.pool(x)
     }
 
@@ -171,8 +170,8 @@ impl PreparedLayer {
         }
     }
 
-    fn pack(self, packing: Packing) -> Self {
-        Self { attention: self.attention.pack(packing), mlp: self.mlp.pack(packing), ..self }
+    fn pack(self, packing: Packing, rows: Rows) -> Self {
+        Self { attention: self.attention.pack(packing, rows), mlp: self.mlp.pack(packing), ..self }
     }
 
     pub(crate) fn forward(&self, x: Tensor<3>, rows: Rows) -> Tensor<3> {
