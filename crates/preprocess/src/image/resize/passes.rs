@@ -1,7 +1,8 @@
 //! The two passes over u8 samples: Pillow 13.0.0, `ImagingResampleHorizontal_8bpc` and `ImagingResampleVertical_8bpc`.
 //!
 //! differs: the sums run in vector lanes. They are integers, so the order of the terms does not show.
-//! `pulp` picks the widest instruction set of the machine; the loops are plain and LLVM vectorises them.
+//! `pulp` picks the widest instruction set of the machine; the loops are plain and LLVM vectorises them. Rows of colour go through
+//! `kernels::Bands` where the machine has AVX512-VNNI.
 //!
 //! Shapes: H, W rows and columns; C channels; L lanes of a pixel (C, but 4 for RGB); T taps of a weight row.
 
