@@ -110,9 +110,11 @@ pub struct Head<'a, T> {
 }
 
 impl<'a, T: Element> Head<'a, T> {
+    /// From the query `first` on, and elements from one to the next.
     #[inline(always)]
-    fn query(&self, row: usize) -> &'a [T] {
-        self.inputs.queries.head(self.sequence, row, &self.columns)
+    fn queries(&self, first: usize) -> (&'a [T], usize) {
+        let Rows { elements, row, sequence } = self.inputs.queries;
+        (&elements[self.sequence * sequence + first * row + self.columns.start..], row)
     }
 
     #[inline(always)]
@@ -195,45 +197,46 @@ impl<T: Element, D: Dot<Group = T, Sum = f32>> Kernel for Attend<'_, D> {
         T::pack_values(values, &head);
         for queries in tiles(q, D::rows(R)) {
             head.fetch_next(&queries);
-            let (from, valid) = (queries.start, queries.len());
-            let rows = std::array::from_fn(|i| head.query(from + i.min(valid - 1)));
-            multiply::<S, D, R, V>(simd, dot, rows, keys, valid, |row, panel, sums| {
+            let (from, height) = (queries.start, queries.len());
+            let (left, stride) = head.queries(from);
+            let of_queries = Tile { left, stride, groups: of_width, height, panels: &[], next: keys.as_ptr() };
+            multiply::<S, D, R, V>(simd, dot, of_queries, keys, |row, panel, sums| {
                 scores[row * padded + panel * PANEL..][..PANEL].copy_from_slice(sums);
             });
             let mut sums = [1.0; ROWS];
-            for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(valid) {
+            for (i, (sum, row)) in sums.iter_mut().zip(scores.chunks_exact_mut(padded)).enumerate().take(height) {
                 *sum = head.weigh(simd, from + i, row);
             }
-            let weights = T::weights(&scores[..valid * padded], weights);
-            let rows = std::array::from_fn(|i| &weights[i.min(valid - 1) * of_scores..][..of_keys]);
-            multiply::<S, D, R, V>(simd, dot, rows, values, valid, |row, panel, context| {
+            let left = T::weights(&scores[..height * padded], weights);
+            let of_weights = Tile { left, stride: of_scores, groups: of_keys, height, panels: &[], next: values.as_ptr() };
+            multiply::<S, D, R, V>(simd, dot, of_weights, values, |row, panel, context| {
                 head.write(simd, from + row, panel, context, sums[row]);
             });
         }
     }
 }
 
-/// Products of the first `valid` of some rows of G groups with panels, `[P, G, 16]`: `each` takes a row, a panel and their sums.
+/// Products of rows with panels, `[P, G, 16]`: `each` takes a row, a panel and their sums.
 #[inline(always)]
 fn multiply<S: Simd, D: Dot<Sum = f32>, const R: usize, const V: usize>(
     simd: S,
     dot: D,
-    rows: [&[D::Group]; ROWS],
+    rows: Tile<'_, D::Group>,
     panels: &[D::Group],
-    valid: usize,
     mut each: impl FnMut(usize, usize, &[f32; PANEL]),
 ) {
-    let groups = rows[0].len();
+    let Tile { groups, height, .. } = rows;
+    let ready = dot.ready(height, groups);
     let count = panels.len() / (groups * PANEL);
-    let at_a_time = count.div_ceil(count.div_ceil(PANELS));
+    let at_a_time = count.div_ceil(count.div_ceil(D::PANELS));
     let mut sums: Sums<f32> = [[[0.0; PANEL]; ROWS]; PANELS];
     for first in (0..count).step_by(at_a_time) {
         let some = at_a_time.min(count - first);
         let panel = |i: usize| &panels[(first + i.min(some - 1)) * groups * PANEL..][..groups * PANEL];
         let panels: [&[D::Group]; PANELS] = std::array::from_fn(panel);
-        dot.tile::<S, R, V>(simd, Tile { rows, valid, panels: &panels[..some], next: panels[0].as_ptr() }, &mut sums);
+        D::tile::<S, R, V>(&ready, simd, Tile { panels: &panels[..some], ..rows }, &mut sums);
         for (panel, sums) in (first..).zip(&sums[..some]) {
-            for (row, sums) in sums[..valid].iter().enumerate() {
+            for (row, sums) in sums[..height].iter().enumerate() {
                 each(row, panel, sums);
             }
         }

@@ -24,25 +24,30 @@ impl Madd {
 impl Dot for Madd {
     type Group = u32;
     type Sum = i32;
+    type Ready = Self;
+
+    fn ready(self, _: usize, _: usize) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        self,
+        _: &Self,
         _: S,
-        Tile { rows, valid, panels, .. }: Tile<'_, u32>,
+        tile: Tile<'_, u32>,
         sums: &mut Sums<i32>,
     ) {
-        for (panel, sums) in panels.iter().zip(sums) {
-            for (sums, rows) in sums.as_chunks_mut().0.iter_mut().zip(rows.as_chunks().0).take(valid.div_ceil(2)) {
-                // SAFETY: the machine has the instructions, or there would be no `self`.
-                unsafe { tile(*rows, panel, sums) };
+        for (panel, sums) in tile.panels.iter().zip(sums) {
+            for (first, sums) in (0..tile.height).step_by(2).zip(sums.as_chunks_mut().0) {
+                // SAFETY: the machine has the instructions, or there would be no `Self`.
+                unsafe { sum(tile.rows(first), panel, sums) };
             }
         }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn tile(rows: [&[u32]; 2], panel: &[u32], to: &mut [[i32; PANEL]; 2]) {
+fn sum(rows: [&[u32]; 2], panel: &[u32], to: &mut [[i32; PANEL]; 2]) {
     const QUARTER: usize = PANEL / 4;
     let mut sums = [[_mm256_setzero_si256(); 4]; 2]; // of a quarter of the columns: each has two
     for ((first, second), weights) in rows[0].iter().zip(rows[1]).zip(panel.as_chunks::<PANEL>().0) {

@@ -7,8 +7,11 @@ use std::arch::x86_64::{
 
 use pulp::Simd;
 
-use crate::tiles::{Dot, PANELS, ROWS, Sums, Tile, of_height, prefetch};
+use crate::tiles::{Dot, PANELS, Sums, Tile, of_height, prefetch};
 use crate::{Isa, PANEL};
+
+/// The most rows of a tile.
+const ROWS: usize = 8;
 
 /// `$Name`: a [`Dot`] of `$Group` whose sums are `$Sum`, for machines of which `$has` is true; `$dot` adds the products of 16 groups to 16 sums.
 macro_rules! dot {
@@ -26,20 +29,25 @@ macro_rules! dot {
         impl Dot for $Name {
             type Group = $Group;
             type Sum = $Sum;
+            type Ready = Self;
+
+            fn ready(self, _: usize, _: usize) -> Self {
+                self
+            }
 
             #[inline(always)]
             fn tile<S: Simd, const R: usize, const V: usize>(
-                self,
+                _: &Self,
                 _: S,
-                Tile { rows, valid, panels, next }: Tile<'_, $Group>,
+                tile: Tile<'_, $Group>,
                 sums: &mut Sums<$Sum>,
             ) {
-                // SAFETY: the machine has the instructions, or there would be no `self`.
+                // SAFETY: the machine has the instructions, or there would be no `Self`.
                 unsafe {
-                    match *panels {
-                        [a] => $module::of_height(valid, rows, [a], next, sums),
-                        [a, b] => $module::of_height(valid, rows, [a, b], next, sums),
-                        [a, b, c] => $module::of_height(valid, rows, [a, b, c], next, sums),
+                    match *tile.panels {
+                        [a] => $module::of_height(tile, [a], sums),
+                        [a, b] => $module::of_height(tile, [a, b], sums),
+                        [a, b, c] => $module::of_height(tile, [a, b, c], sums),
                         _ => {}
                     }
                 }
@@ -51,18 +59,16 @@ macro_rules! dot {
 
             #[target_feature(enable = $features)]
             pub(super) fn of_height<const P: usize>(
-                height: usize,
-                rows: [&[$Group]; ROWS],
+                tile: Tile<'_, $Group>,
                 panels: [&[$Group]; P],
-                next: *const $Group,
                 to: &mut Sums<$Sum>,
             ) {
-                of_height!(height, ROWS, N => tile::<N, P>(rows, panels, next, to));
+                of_height!(tile.height, ROWS, N => sum::<N, P>(tile.rows(0), panels, tile.next, to));
             }
 
             #[target_feature(enable = $features)]
-            fn tile<const R: usize, const P: usize>(
-                rows: [&[$Group]; ROWS],
+            fn sum<const R: usize, const P: usize>(
+                rows: [&[$Group]; R],
                 panels: [&[$Group]; P],
                 next: *const $Group,
                 to: &mut Sums<$Sum>,
@@ -78,7 +84,7 @@ macro_rules! dot {
                     let weights: [__m512i; P] = std::array::from_fn(|j| unsafe {
                         _mm512_loadu_si512(panels[j].as_ptr().add(p * PANEL).cast())
                     });
-                    for (r, row) in rows.iter().enumerate().take(R) {
+                    for (r, row) in rows.iter().enumerate() {
                         // SAFETY: p < depth, and every row has `depth` groups of 4 bytes.
                         let group = _mm512_set1_epi32(unsafe { row.as_ptr().add(p).cast::<i32>().read() });
                         for (sums, weights) in sums.iter_mut().zip(weights) {

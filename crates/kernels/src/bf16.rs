@@ -12,13 +12,13 @@ use pulp::bytemuck::{cast, cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
 use crate::attention::{Attend, Head, Scratch};
-#[cfg(target_arch = "x86_64")]
-use crate::avx512;
 use crate::element::Element;
 use crate::isa::Kernel;
 use crate::output::fill;
-use crate::tiles::{Dot, Product, ROWS, Sums, Tile, Unscaled, check_columns, check_weight};
+use crate::tiles::{Dot, Product, Sums, Tile, Unscaled, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
+#[cfg(target_arch = "x86_64")]
+use crate::{amx, avx512};
 
 /// Weights in bf16, in panels of [`PANEL`] outputs.
 #[derive(Debug)]
@@ -88,7 +88,9 @@ impl Bf16Weights {
         let panels = &self.panels[columns.start * groups..columns.end * groups];
         let product = Product { dot: Widen, scale: Unscaled, left: &left, groups, panels, epilogue };
         #[cfg(target_arch = "x86_64")]
-        if let Some(dot) = avx512::Bf16::of(isa) {
+        if let Some(dot) = amx::Bf16::of(isa) {
+            return product.by(dot).run(isa);
+        } else if let Some(dot) = avx512::Bf16::of(isa) {
             return product.by(dot).run(isa);
         }
         product.run(isa)
@@ -98,7 +100,9 @@ impl Bf16Weights {
 /// A head of attention.
 pub(crate) fn attend(isa: Isa, head: Head<'_, u32>, scratch: &mut Scratch<u32>) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(dot) = avx512::Bf16::of(isa) {
+    if let Some(dot) = amx::Bf16::of(isa) {
+        return isa.run(Attend { dot, head, scratch });
+    } else if let Some(dot) = avx512::Bf16::of(isa) {
         return isa.run(Attend { dot, head, scratch });
     }
     isa.run(Attend { dot: Widen, head, scratch });
@@ -194,19 +198,23 @@ struct Widen;
 impl Dot for Widen {
     type Group = u32;
     type Sum = f32;
+    type Ready = Self;
+
+    fn ready(self, _: usize, _: usize) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        self,
+        _: &Self,
         simd: S,
-        Tile { rows, valid, panels, .. }: Tile<'_, u32>,
+        tile: Tile<'_, u32>,
         sums: &mut Sums<f32>,
     ) {
-        const HALF: usize = ROWS / 2; // as many sums as the registers of AVX2 hold
-        for (panel, sums) in panels.iter().zip(sums) {
-            for (sums, rows) in sums.chunks_exact_mut(HALF).zip(rows.chunks_exact(HALF)).take(valid.div_ceil(HALF)) {
-                let rows: [&[u32]; HALF] = std::array::from_fn(|i| rows[i]);
-                let found = widened_tile::<S, V, HALF>(simd, rows, panel);
+        const ROWS: usize = 4; // as many sums as the registers of AVX2 hold
+        for (panel, sums) in tile.panels.iter().zip(sums) {
+            for (first, sums) in (0..tile.height).step_by(ROWS).zip(sums.chunks_exact_mut(ROWS)) {
+                let found = widened_tile::<S, V, ROWS>(simd, tile.rows(first), panel);
                 for (to, from) in sums.iter_mut().zip(&found) {
                     S::as_mut_simd_f32s(to).0.copy_from_slice(from);
                 }

@@ -18,7 +18,7 @@ use crate::output::fill;
 use crate::tiles::{Dot, Product, Scale, Sums, Tile, check_columns, check_weight};
 use crate::{Epilogue, Isa, PANEL};
 #[cfg(target_arch = "x86_64")]
-use crate::{avx2, avx512};
+use crate::{amx, avx2, avx512};
 
 /// The largest magnitude of a weight.
 const TOP: f32 = 127.0;
@@ -109,7 +109,9 @@ impl Int8Weights {
         let panels = &self.panels[columns.start * groups..columns.end * groups];
         let product = Product { dot: Portable, scale: steps, left: &left.groups, groups, panels, epilogue };
         #[cfg(target_arch = "x86_64")]
-        if let Some(dot) = avx512::Vnni::of(isa) {
+        if let Some(dot) = amx::Int8::of(isa) {
+            return product.by(dot).run(isa);
+        } else if let Some(dot) = avx512::Vnni::of(isa) {
             return product.by(dot).run(isa);
         } else if let Some(dot) = avx2::Madd::of(isa) {
             return product.by(dot).run(isa);
@@ -253,16 +255,22 @@ struct Portable;
 impl Dot for Portable {
     type Group = u32;
     type Sum = i32;
+    type Ready = Self;
+
+    fn ready(self, _: usize, _: usize) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        self,
+        _: &Self,
         _: S,
-        Tile { rows, valid, panels, .. }: Tile<'_, u32>,
+        tile: Tile<'_, u32>,
         sums: &mut Sums<i32>,
     ) {
-        for (panel, sums) in panels.iter().zip(sums) {
-            for (sums, row) in sums.iter_mut().zip(rows).take(valid) {
+        for (panel, sums) in tile.panels.iter().zip(sums) {
+            for (row, sums) in sums[..tile.height].iter_mut().enumerate() {
+                let [row] = tile.rows(row);
                 *sums = [0; PANEL];
                 for (left, right) in row.iter().zip(panel.chunks_exact(PANEL)) {
                     let left = left.to_ne_bytes().map(i32::from);

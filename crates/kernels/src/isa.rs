@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use pulp::{Scalar256b, Simd, WithSimd};
 
-/// The environment variable that overrides the choice: `portable`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16` or `neon`. A set
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
+
+/// The environment variable that overrides the choice: `portable`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`, `amx` or `neon`. A set
 /// that the machine lacks counts as `portable`.
 pub const VARIABLE: &str = "CHINESE_CLIP_ISA";
 
@@ -25,11 +28,12 @@ enum Kind {
 
 /// Products of short numbers that a machine with AVX-512 has: each has those before it.
 #[cfg(target_arch = "x86_64")]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 enum Dots {
     None,
     Vnni,
     Bf16,
+    Amx,
 }
 
 impl Isa {
@@ -53,7 +57,8 @@ impl Isa {
             if let Some(simd) = pulp::x86::V4::try_new() {
                 let vnni = is_x86_feature_detected!("avx512vnni");
                 let bf16 = vnni && is_x86_feature_detected!("avx512bf16");
-                let dots = [(true, Dots::None), (vnni, Dots::Vnni), (bf16, Dots::Bf16)];
+                let amx = bf16 && amx::available();
+                let dots = [(true, Dots::None), (vnni, Dots::Vnni), (bf16, Dots::Bf16), (amx, Dots::Amx)];
                 kinds.extend(dots.into_iter().filter(|(found, _)| *found).map(|(_, dots)| Kind::Avx512(simd, dots)));
             }
         }
@@ -74,6 +79,8 @@ impl Isa {
             Kind::Avx512(_, Dots::Vnni) => "avx512vnni",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_, Dots::Bf16) => "avx512bf16",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_, Dots::Amx) => "amx",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon(_) => "neon",
         }
@@ -82,6 +89,12 @@ impl Isa {
     /// `R` of a [`Kernel`].
     pub(crate) fn rows(self) -> usize {
         self.run(TileRows)
+    }
+
+    /// Whether there is AMX for bf16 and 8 bits.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_amx(self) -> bool {
+        matches!(self.0, Kind::Avx512(_, Dots::Amx))
     }
 
     /// Whether there is AVX-512.
@@ -93,13 +106,13 @@ impl Isa {
     /// Whether there is AVX512-BF16.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn has_bf16(self) -> bool {
-        matches!(self.0, Kind::Avx512(_, Dots::Bf16))
+        matches!(self.0, Kind::Avx512(_, dots) if dots >= Dots::Bf16)
     }
 
     /// Whether there is AVX512-VNNI.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn has_vnni(self) -> bool {
-        matches!(self.0, Kind::Avx512(_, Dots::Vnni | Dots::Bf16))
+        matches!(self.0, Kind::Avx512(_, dots) if dots >= Dots::Vnni)
     }
 
     /// Whether there is AVX2.

@@ -15,6 +15,8 @@
 use std::sync::{Mutex, TryLockError};
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

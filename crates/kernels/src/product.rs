@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
-use crate::tiles::{Dot, Product, ROWS, Sums, Tile, Unscaled, check_columns, check_weight, of_height, prefetch};
+use crate::tiles::{Dot, Product, Sums, Tile, Unscaled, check_columns, check_weight, of_height, prefetch};
 use crate::{Epilogue, Isa, PANEL};
 
 /// Lays weights out in panels of [`PANEL`] outputs.
@@ -54,6 +54,11 @@ pub(crate) struct Fma;
 impl Dot for Fma {
     type Group = f32;
     type Sum = f32;
+    type Ready = Self;
+
+    fn ready(self, _: usize, _: usize) -> Self {
+        self
+    }
 
     fn rows(of_registers: usize) -> usize {
         of_registers
@@ -61,26 +66,26 @@ impl Dot for Fma {
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        self,
+        _: &Self,
         simd: S,
-        Tile { rows, valid, panels, next }: Tile<'_, f32>,
+        tile: Tile<'_, f32>,
         sums: &mut Sums<f32>,
     ) {
-        for (panel, sums) in panels.iter().zip(sums) {
-            let next = if std::ptr::eq(*panel, panels[0]) { next } else { panel.as_ptr() };
-            of_height!(valid, R, N => tile::<S, N, V>(simd, rows, panel, next, sums));
+        for (panel, sums) in tile.panels.iter().zip(sums) {
+            let next = if std::ptr::eq(*panel, tile.panels[0]) { tile.next } else { panel.as_ptr() };
+            of_height!(tile.height, R, N => sum::<S, N, V>(simd, tile.rows(0), panel, next, sums));
         }
     }
 }
 
-/// The sums of the first `N` rows and a panel, in registers.
+/// The sums of `N` rows and a panel, in registers.
 #[inline(always)]
-fn tile<S: Simd, const N: usize, const V: usize>(
+fn sum<S: Simd, const N: usize, const V: usize>(
     simd: S,
-    rows: [&[f32]; ROWS],
+    rows: [&[f32]; N],
     panel: &[f32],
     next: *const f32,
-    to: &mut [[f32; PANEL]; ROWS],
+    to: &mut [[f32; PANEL]],
 ) {
     let (panel, _) = S::as_simd_f32s(panel);
     let depth = panel.len() / V;

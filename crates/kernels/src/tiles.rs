@@ -18,9 +18,9 @@ use crate::{Activation, Isa};
 
 /// Columns of a panel of weights.
 pub const PANEL: usize = 16;
-/// The most rows of a tile.
-pub(crate) const ROWS: usize = 8;
-/// Panels of a tile.
+/// The most rows of any tile.
+pub(crate) const ROWS: usize = 32;
+/// The most panels of any tile.
 pub(crate) const PANELS: usize = 3;
 /// About the most rows of a block.
 const BLOCK: usize = 168;
@@ -44,30 +44,52 @@ pub(crate) type Sums<T> = [[[T; PANEL]; ROWS]; PANELS];
 /// What a tile of sums is made of.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile<'a, G> {
-    pub(crate) rows: [&'a [G]; ROWS],
-    /// How many of the rows count.
-    pub(crate) valid: usize,
+    /// Rows from the first group of the tile on.
+    pub(crate) left: &'a [G],
+    /// Groups from one row to the next.
+    pub(crate) stride: usize,
+    /// G.
+    pub(crate) groups: usize,
+    /// How many rows there are.
+    pub(crate) height: usize,
     /// Each `[G, 16]`, at most [`PANELS`].
     pub(crate) panels: &'a [&'a [G]],
     /// What may be fetched into the second cache meanwhile, as much as a panel; need not be a valid address.
     pub(crate) next: *const G,
 }
 
+impl<'a, G> Tile<'a, G> {
+    /// Rows from `first` on; the last again for those that there are not.
+    #[inline(always)]
+    pub(crate) fn rows<const N: usize>(&self, first: usize) -> [&'a [G]; N] {
+        let row = |i: usize| &self.left[(first + i).min(self.height - 1) * self.stride..][..self.groups];
+        std::array::from_fn(row)
+    }
+}
+
 /// One instruction set's way to multiply groups.
 pub(crate) trait Dot: Copy + Send + Sync {
     type Group: Copy + Send + Sync;
     type Sum: Copy + Default;
+    /// What a thread holds while it computes tiles.
+    type Ready;
+
+    /// The most panels of a tile.
+    const PANELS: usize = PANELS;
 
     /// The most rows of a tile, where a [`Kernel`] has so many.
     fn rows(_: usize) -> usize {
-        ROWS
+        8
     }
 
-    /// Writes the sums of a tile.
+    /// Makes the thread ready for tiles of at most `height` rows of `groups`.
+    fn ready(self, height: usize, groups: usize) -> Self::Ready;
+
+    /// Writes the sums of a tile. Where it has a row less than it may have, `left` has the next row too.
     ///
     /// `R` and `V` are those of a [`Kernel`].
     fn tile<S: Simd, const R: usize, const V: usize>(
-        self,
+        ready: &Self::Ready,
         simd: S,
         tile: Tile<'_, Self::Group>,
         sums: &mut Sums<Self::Sum>,
@@ -133,7 +155,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
             self.epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs),
             "a residual of another shape"
         );
-        let tasks = blocks(rows, outputs / PANEL, D::rows(isa.rows()));
+        let tasks = blocks::<D>(rows, outputs / PANEL, D::rows(isa.rows()));
         // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
         unsafe {
             fill(rows * outputs / R::COUNT, |output| {
@@ -160,20 +182,23 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
         let Self { product: Product { dot, scale, left, groups, panels, epilogue }, rows, columns, output } = self;
         let outputs = epilogue.bias.len();
         let mut sums = [[[D::Sum::default(); PANEL]; ROWS]; PANELS];
+        let left = &left[rows.start * groups..rows.end * groups];
         let tiles = tiles(rows.len(), D::rows(R));
-        for first in columns.clone().step_by(PANELS) {
-            let count = PANELS.min(columns.end - first);
+        let ready = dot.ready(most(&tiles), groups);
+        for first in columns.clone().step_by(D::PANELS) {
+            let count = D::PANELS.min(columns.end - first);
             let of_panel = |i: usize| &panels[(first + i.min(count - 1)) * groups * PANEL..][..groups * PANEL];
             let weights: [&[D::Group]; PANELS] = std::array::from_fn(of_panel);
             for (i, tile) in tiles.iter().enumerate() {
-                let (row, valid) = (rows.start + tile.start, tile.len());
-                let rows = std::array::from_fn(|i| &left[(row + i.min(valid - 1)) * groups..][..groups]);
+                let row = rows.start + tile.start;
+                let (left, height) = (&left[tile.start * groups..], tile.len());
                 // The first tiles fetch the next panels, one each; the others what they read now, which costs nothing.
-                let ahead = if i < PANELS { PANELS * groups * PANEL } else { 0 };
+                let ahead = if i < D::PANELS { D::PANELS * groups * PANEL } else { 0 };
                 let next = weights[i % count].as_ptr().wrapping_add(ahead);
-                dot.tile::<S, R, V>(simd, Tile { rows, valid, panels: &weights[..count], next }, &mut sums);
+                let tile = Tile { left, stride: groups, groups, height, panels: &weights[..count], next };
+                D::tile::<S, R, V>(&ready, simd, tile, &mut sums);
                 for (panel, sums) in (first..).zip(&sums[..count]) {
-                    for (row, sums) in (row..).zip(&sums[..valid]) {
+                    for (row, sums) in (row..).zip(&sums[..height]) {
                         let numbers = scale.numbers(sums, row, panel);
                         let start = row * outputs + panel * PANEL;
                         let mut line = [0.0; PANEL];
@@ -192,13 +217,13 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
 
 /// Blocks of a result, rows and columns: of rows that fit the cache, as many for each thread as for the others; columns are split too
 /// where those are too few to keep the threads busy. A tile has at most `tile` rows, and columns
-/// go by [`PANELS`] but for the last.
-fn blocks(rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<usize>)> {
+/// go by those of a tile but for the last.
+fn blocks<D: Dot>(rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let threads = rayon::current_num_threads();
     let down = rows.div_ceil(BLOCK).next_multiple_of(threads);
     let down = if rows <= down * tile * TILES { 1 } else { down };
     let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
-    let (down, across) = (shares(rows, down, 1), shares(columns, across, PANELS));
+    let (down, across) = (shares(rows, down, 1), shares(columns, across, D::PANELS));
     down.iter().flat_map(|rows| across.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
 }
 
@@ -206,6 +231,11 @@ fn blocks(rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<
 /// for them.
 pub(crate) fn tiles(rows: usize, most: usize) -> Vec<Range<usize>> {
     shares(rows, rows.div_ceil(most), 1)
+}
+
+/// The rows of the largest tile, which is the last.
+pub(crate) fn most(tiles: &[Range<usize>]) -> usize {
+    tiles.last().map_or(0, ExactSizeIterator::len)
 }
 
 /// At most `count` ranges of `0..len`, whose lengths in units of `unit` differ by one at most.

@@ -1,0 +1,211 @@
+//! Tiles of sums in the registers of AMX. It is written in assembly: stable Rust has no intrinsics of it.
+//!
+//! A register holds 16 rows of 64 bytes. Four hold the sums of 32 rows and two panels, two some groups of the rows, two the same groups
+//! of the panels. Panels of fewer inputs than a register holds, and fewer rows, have smaller registers.
+
+use std::arch::asm;
+use std::marker::PhantomData;
+
+use pulp::Simd;
+
+use crate::tiles::{Dot, ROWS, Sums, Tile};
+use crate::{Isa, PANEL};
+
+/// Rows of a register, and groups of one.
+const STEP: usize = 16;
+
+/// Whether the machine and its system have AMX for bf16 and 8 bits; asks Linux for the registers, which a process must.
+pub(crate) fn available() -> bool {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    {
+        use std::arch::x86_64::__cpuid_count;
+        const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+        const XFEATURE_XTILEDATA: libc::c_long = 18;
+        const BF16_TILE_INT8: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+        // SAFETY: the call has no pointers, and changes nothing but what the process may do.
+        let permitted = || unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 };
+        __cpuid_count(7, 0).edx & BF16_TILE_INT8 == BF16_TILE_INT8 && permitted()
+    }
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    false
+}
+
+/// What `ldtilecfg` reads: the bytes of a row and the rows of each register.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start: u8,
+    reserved: [u8; 14],
+    bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Holds the shapes of this thread's registers, for tiles of `height` rows and steps of `step` groups.
+pub(crate) struct Ready {
+    height: usize,
+    step: usize,
+    of_this_thread: PhantomData<*const ()>,
+}
+
+impl Ready {
+    /// # Safety
+    /// The machine has AMX, the process may use it, and no other `Ready` of this thread is alive.
+    unsafe fn new(height: usize, groups: usize) -> Self {
+        let step = groups.min(STEP);
+        let [upper, lower] = heights(height);
+        let mut shapes = Shapes { palette: 1, start: 0, reserved: [0; 14], bytes: [0; 16], rows: [0; 16] };
+        for (register, [rows, groups]) in [
+            [upper, PANEL],
+            [upper, PANEL],
+            [lower, PANEL],
+            [lower, PANEL],
+            [upper, step],
+            [lower, step],
+            [step, PANEL],
+            [step, PANEL],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            (shapes.rows[register], shapes.bytes[register]) = (rows as u8, groups as u16 * 4);
+        }
+        // SAFETY: there is AMX, and the shapes are within its limits: 1 to 16 rows of 4 to 64 bytes.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly)) };
+        Self { height, step, of_this_thread: PhantomData }
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // SAFETY: there is AMX, or there would be no `Ready`.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
+
+/// Rows of the upper registers and of the lower ones, which have one even where it is none of the tile's.
+fn heights(height: usize) -> [usize; 2] {
+    assert!((1..=ROWS).contains(&height), "a tile of {height} rows");
+    let upper = height.min(STEP);
+    [upper, (height - upper).max(1)]
+}
+
+/// `$Name`: a [`Dot`] whose sums are `$Sum`, by the instruction `$dot`.
+macro_rules! dot {
+    ($Name:ident, $Sum:ty, $dot:literal) => {
+        /// A value exists only where the machine has the instruction.
+        #[derive(Clone, Copy)]
+        pub(crate) struct $Name(());
+
+        impl $Name {
+            pub(crate) fn of(isa: Isa) -> Option<Self> {
+                isa.has_amx().then_some(Self(()))
+            }
+        }
+
+        impl Dot for $Name {
+            type Group = u32;
+            type Sum = $Sum;
+            type Ready = Ready;
+
+            const PANELS: usize = 2;
+
+            fn rows(_: usize) -> usize {
+                ROWS
+            }
+
+            fn ready(self, height: usize, groups: usize) -> Ready {
+                // SAFETY: there is AMX, or there would be no `self`; callers drop one before they ask for the next.
+                unsafe { Ready::new(height, groups) }
+            }
+
+            #[inline(always)]
+            fn tile<S: Simd, const R: usize, const V: usize>(
+                ready: &Ready,
+                _: S,
+                Tile { left, stride, groups, panels, .. }: Tile<'_, u32>,
+                sums: &mut Sums<$Sum>,
+            ) {
+                let (step, [upper, lower]) = (ready.step, heights(ready.height));
+                assert!(left.len() >= (ready.height - 1) * stride + groups && step == groups.min(STEP));
+                assert!(panels.iter().all(|panel| panel.len() == groups * PANEL));
+                let panels = [panels[0], panels.get(1).unwrap_or(&panels[0])];
+                let room;
+                let last = if groups.is_multiple_of(step) {
+                    panels.map(|panel| panel[(groups - step) * PANEL..].as_ptr())
+                } else {
+                    room = panels.map(last_step);
+                    [room[0].as_ptr(), room[1].as_ptr()]
+                };
+                let below = if ready.height > upper { upper } else { upper - lower };
+                // SAFETY: `ready` has set the shapes. The rows lie in `left`, the upper ones from its start, the lower ones from row
+                // `below` on: `step` groups of each are read at every step and at the end of the row. Panels have as many groups as rows,
+                // and 16 sums; `sums` has 32 rows of 64 bytes for each of two panels, of which the upper 16 and the lower 16 are written.
+                unsafe {
+                    asm!(
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "test {steps}, {steps}",
+                        "jz 3f",
+                        "2:",
+                        "tileloadd tmm6, [{first} + {line}]",
+                        "tileloadd tmm4, [{upper} + {stride}]",
+                        concat!($dot, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm7, [{second} + {line}]",
+                        concat!($dot, " tmm1, tmm4, tmm7"),
+                        "tileloadd tmm5, [{lower} + {stride}]",
+                        concat!($dot, " tmm2, tmm5, tmm6"),
+                        concat!($dot, " tmm3, tmm5, tmm7"),
+                        "add {upper}, 64",
+                        "add {lower}, 64",
+                        "add {first}, 1024",
+                        "add {second}, 1024",
+                        "dec {steps}",
+                        "jnz 2b",
+                        "3:",
+                        "sub {upper}, {back}",
+                        "sub {lower}, {back}",
+                        "tileloadd tmm6, [{last_first} + {line}]",
+                        "tileloadd tmm4, [{upper} + {stride}]",
+                        concat!($dot, " tmm0, tmm4, tmm6"),
+                        "tileloadd tmm7, [{last_second} + {line}]",
+                        concat!($dot, " tmm1, tmm4, tmm7"),
+                        "tileloadd tmm5, [{lower} + {stride}]",
+                        concat!($dot, " tmm2, tmm5, tmm6"),
+                        concat!($dot, " tmm3, tmm5, tmm7"),
+                        "tilestored [{sums} + {line}], tmm0",
+                        "tilestored [{sums} + {line} + 2048], tmm1",
+                        "tilestored [{sums} + {line} + 1024], tmm2",
+                        "tilestored [{sums} + {line} + 3072], tmm3",
+                        steps = inout(reg) groups.div_ceil(step) - 1 => _,
+                        upper = inout(reg) left.as_ptr() => _,
+                        lower = inout(reg) left.as_ptr().add(below * stride) => _,
+                        first = inout(reg) panels[0].as_ptr() => _,
+                        second = inout(reg) panels[1].as_ptr() => _,
+                        last_first = in(reg) last[0],
+                        last_second = in(reg) last[1],
+                        back = in(reg) (groups.next_multiple_of(step) - groups) * 4,
+                        stride = in(reg) stride * 4,
+                        line = in(reg) PANEL * 4,
+                        sums = in(reg) sums.as_mut_ptr(),
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack)
+                    );
+                }
+            }
+        }
+    };
+}
+
+dot!(Bf16, f32, "tdpbf16ps");
+dot!(Int8, i32, "tdpbusd");
+
+/// The last [`STEP`] groups of a panel, without those that whole steps have before them.
+fn last_step(panel: &[u32]) -> [u32; STEP * PANEL] {
+    let rest = panel.len() % (STEP * PANEL);
+    let mut step = [0; STEP * PANEL];
+    step[STEP * PANEL - rest..].copy_from_slice(&panel[panel.len() - rest..]);
+    step
+}
