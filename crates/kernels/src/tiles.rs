@@ -22,10 +22,10 @@ pub const PANEL: usize = 16;
 pub(crate) const ROWS: usize = 32;
 /// The most panels of any tile.
 pub(crate) const PANELS: usize = 3;
-/// About the most rows of a block.
-const BLOCK: usize = 168;
-/// The least tiles of a block among several.
-const TILES: usize = 8;
+/// About the most groups of a block of rows: they take a part of the second cache.
+const BLOCK: usize = 1 << 17;
+/// The most rows that are better one block than several.
+const FEW: usize = 64;
 
 /// What follows a product: `activation(product + bias) + residual`.
 #[derive(Debug, Clone, Copy)]
@@ -155,7 +155,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
             self.epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs),
             "a residual of another shape"
         );
-        let tasks = blocks::<D>(rows, outputs / PANEL, D::rows(isa.rows()));
+        let tasks = blocks::<D>(self.groups, rows, outputs / PANEL, D::rows(isa.rows()));
         // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
         unsafe {
             fill(rows * outputs / R::COUNT, |output| {
@@ -218,10 +218,10 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
 /// Blocks of a result, rows and columns: of rows that fit the cache, as many for each thread as for the others; columns are split too
 /// where those are too few to keep the threads busy. A tile has at most `tile` rows, and columns
 /// go by those of a tile but for the last.
-fn blocks<D: Dot>(rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<usize>)> {
+fn blocks<D: Dot>(groups: usize, rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let threads = rayon::current_num_threads();
-    let down = rows.div_ceil(BLOCK).next_multiple_of(threads);
-    let down = if rows <= down * tile * TILES { 1 } else { down };
+    let down = rows.div_ceil((BLOCK / groups).max(tile)).next_multiple_of(threads);
+    let down = if rows <= down * FEW { 1 } else { down };
     let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
     let (down, across) = (shares(rows, down, 1), shares(columns, across, D::PANELS));
     down.iter().flat_map(|rows| across.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
