@@ -25,7 +25,7 @@ pub(crate) const PANELS: usize = 3;
 /// About the most groups of a block of rows: they take a part of the second cache.
 const BLOCK: usize = 1 << 17;
 /// The most rows that are better one block than several.
-const FEW: usize = 64;
+const FEW: usize = 128;
 
 /// What follows a product: `activation(product + bias) + residual`.
 #[derive(Debug, Clone, Copy)]
