@@ -89,6 +89,22 @@ fn heights(height: usize) -> [usize; 2] {
     [upper, (height - upper).max(1)]
 }
 
+/// Loads registers from both rows and two panels, and adds their four products by `$dot`.
+macro_rules! step {
+    ($dot:literal, $first:literal, $second:literal) => {
+        concat!(
+            concat!("tileloadd tmm6, [{", $first, "} + {line}]\n"),
+            "tileloadd tmm4, [{upper} + {stride}]\n",
+            concat!($dot, " tmm0, tmm4, tmm6\n"),
+            concat!("tileloadd tmm7, [{", $second, "} + {line}]\n"),
+            concat!($dot, " tmm1, tmm4, tmm7\n"),
+            "tileloadd tmm5, [{lower} + {stride}]\n",
+            concat!($dot, " tmm2, tmm5, tmm6\n"),
+            concat!($dot, " tmm3, tmm5, tmm7\n"),
+        )
+    };
+}
+
 /// `$Name`: a [`Dot`] whose sums are `$Sum`, by the instruction `$dot`.
 macro_rules! dot {
     ($Name:ident, $Sum:ty, $dot:literal) => {
@@ -149,47 +165,12 @@ macro_rules! dot {
                         "test {steps}, {steps}",
                         "jz 3f",
                         "2:",
-"prefetcht0 [{first} + 2048]",
-"prefetcht0 [{second} + 2048]",
-"prefetcht0 [{first} + 2112]",
-"prefetcht0 [{second} + 2112]",
-"prefetcht0 [{first} + 2176]",
-"prefetcht0 [{second} + 2176]",
-"prefetcht0 [{first} + 2240]",
-"prefetcht0 [{second} + 2240]",
-"prefetcht0 [{first} + 2304]",
-"prefetcht0 [{second} + 2304]",
-"prefetcht0 [{first} + 2368]",
-"prefetcht0 [{second} + 2368]",
-"prefetcht0 [{first} + 2432]",
-"prefetcht0 [{second} + 2432]",
-"prefetcht0 [{first} + 2496]",
-"prefetcht0 [{second} + 2496]",
-"prefetcht0 [{first} + 2560]",
-"prefetcht0 [{second} + 2560]",
-"prefetcht0 [{first} + 2624]",
-"prefetcht0 [{second} + 2624]",
-"prefetcht0 [{first} + 2688]",
-"prefetcht0 [{second} + 2688]",
-"prefetcht0 [{first} + 2752]",
-"prefetcht0 [{second} + 2752]",
-"prefetcht0 [{first} + 2816]",
-"prefetcht0 [{second} + 2816]",
-"prefetcht0 [{first} + 2880]",
-"prefetcht0 [{second} + 2880]",
-"prefetcht0 [{first} + 2944]",
-"prefetcht0 [{second} + 2944]",
-"prefetcht0 [{first} + 3008]",
-"prefetcht0 [{second} + 3008]",
-
-                        "tileloadd tmm6, [{first} + {line}]",
-                        "tileloadd tmm4, [{upper} + {stride}]",
-                        concat!($dot, " tmm0, tmm4, tmm6"),
-                        "tileloadd tmm7, [{second} + {line}]",
-                        concat!($dot, " tmm1, tmm4, tmm7"),
-                        "tileloadd tmm5, [{lower} + {stride}]",
-                        concat!($dot, " tmm2, tmm5, tmm6"),
-                        concat!($dot, " tmm3, tmm5, tmm7"),
+                        // The next groups of the panels come from the second cache.
+                        ".irp line, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+                        "prefetcht0 [{first} + 1024 + 64 * \\line]",
+                        "prefetcht0 [{second} + 1024 + 64 * \\line]",
+                        ".endr",
+                        step!($dot, "first", "second"),
                         "add {upper}, 64",
                         "add {lower}, 64",
                         "add {first}, 1024",
@@ -199,14 +180,7 @@ macro_rules! dot {
                         "3:",
                         "sub {upper}, {back}",
                         "sub {lower}, {back}",
-                        "tileloadd tmm6, [{last_first} + {line}]",
-                        "tileloadd tmm4, [{upper} + {stride}]",
-                        concat!($dot, " tmm0, tmm4, tmm6"),
-                        "tileloadd tmm7, [{last_second} + {line}]",
-                        concat!($dot, " tmm1, tmm4, tmm7"),
-                        "tileloadd tmm5, [{lower} + {stride}]",
-                        concat!($dot, " tmm2, tmm5, tmm6"),
-                        concat!($dot, " tmm3, tmm5, tmm7"),
+                        step!($dot, "last_first", "last_second"),
                         "tilestored [{sums} + {line}], tmm0",
                         "tilestored [{sums} + {line} + 2048], tmm1",
                         "tilestored [{sums} + {line} + 1024], tmm2",

@@ -208,7 +208,8 @@ impl<T: Element, D: Dot<Group = T, Sum = f32>> Kernel for Attend<'_, D> {
                 *sum = head.weigh(simd, from + i, row);
             }
             let left = T::weights(&scores[..height * padded], weights);
-            let of_weights = Tile { left, stride: of_scores, groups: of_keys, height, panels: &[], next: values.as_ptr() };
+            let of_weights =
+                Tile { left, stride: of_scores, groups: of_keys, height, panels: &[], next: values.as_ptr() };
             multiply::<S, D, R, V>(simd, dot, of_weights, values, |row, panel, context| {
                 head.write(simd, from + row, panel, context, sums[row]);
             });

@@ -262,12 +262,7 @@ impl Dot for Portable {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(
-        _: &Self,
-        _: S,
-        tile: Tile<'_, u32>,
-        sums: &mut Sums<i32>,
-    ) {
+    fn tile<S: Simd, const R: usize, const V: usize>(_: &Self, _: S, tile: Tile<'_, u32>, sums: &mut Sums<i32>) {
         for (panel, sums) in tile.panels.iter().zip(sums) {
             for (row, sums) in sums[..tile.height].iter_mut().enumerate() {
                 let [row] = tile.rows(row);

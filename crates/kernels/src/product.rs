@@ -65,12 +65,7 @@ impl Dot for Fma {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(
-        _: &Self,
-        simd: S,
-        tile: Tile<'_, f32>,
-        sums: &mut Sums<f32>,
-    ) {
+    fn tile<S: Simd, const R: usize, const V: usize>(_: &Self, simd: S, tile: Tile<'_, f32>, sums: &mut Sums<f32>) {
         for (panel, sums) in tile.panels.iter().zip(sums) {
             let next = if std::ptr::eq(*panel, tile.panels[0]) { tile.next } else { panel.as_ptr() };
             of_height!(tile.height, R, N => sum::<S, N, V>(simd, tile.rows(0), panel, next, sums));

@@ -24,7 +24,7 @@ pub(crate) const ROWS: usize = 32;
 pub(crate) const PANELS: usize = 3;
 /// About the most groups of a block of rows: they take a part of the second cache.
 const BLOCK: usize = 1 << 17;
-/// The most rows that are better one block than several.
+/// The most rows for each thread that are better one block for all: they take less time to read than the weights.
 const FEW: usize = 128;
 
 /// What follows a product: `activation(product + bias) + residual`.
@@ -220,8 +220,8 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
 /// go by those of a tile but for the last.
 fn blocks<D: Dot>(groups: usize, rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let threads = rayon::current_num_threads();
-    let down = rows.div_ceil((BLOCK / groups).max(tile)).next_multiple_of(threads);
-    let down = if rows <= down * FEW { 1 } else { down };
+    let most = (BLOCK / groups).max(tile);
+    let down = if rows <= threads * FEW { 1 } else { rows.div_ceil(most).next_multiple_of(threads) };
     let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
     let (down, across) = (shares(rows, down, 1), shares(columns, across, D::PANELS));
     down.iter().flat_map(|rows| across.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
