@@ -86,11 +86,6 @@ impl Isa {
         }
     }
 
-    /// `R` of a [`Kernel`].
-    pub(crate) fn rows(self) -> usize {
-        self.run(TileRows)
-    }
-
     /// Whether there is AMX for bf16 and 8 bits.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn has_amx(self) -> bool {
@@ -141,17 +136,6 @@ impl Isa {
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) -> Self::Output;
-}
-
-struct TileRows;
-
-impl Kernel for TileRows {
-    type Output = usize;
-
-    #[inline(always)]
-    fn run<S: Simd, const R: usize, const V: usize>(self, _: S) -> usize {
-        R
-    }
 }
 
 struct Run<K, const R: usize, const V: usize>(K);

@@ -155,7 +155,7 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
             self.epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs),
             "a residual of another shape"
         );
-        let tasks = blocks::<D>(self.groups, rows, outputs / PANEL, D::rows(isa.rows()));
+        let tasks = blocks::<D>(self.groups, rows, outputs / PANEL);
         // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
         unsafe {
             fill(rows * outputs / R::COUNT, |output| {
@@ -215,13 +215,14 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
     }
 }
 
-/// Blocks of a result, rows and columns: of rows that fit the cache, as many for each thread as for the others; columns are split too
-/// where those are too few to keep the threads busy. A tile has at most `tile` rows, and columns
-/// go by those of a tile but for the last.
-fn blocks<D: Dot>(groups: usize, rows: usize, columns: usize, tile: usize) -> Vec<(Range<usize>, Range<usize>)> {
+/// Blocks of a result, rows and columns: of rows that fit the cache, as many for each thread as for the others, or of all rows if these
+/// are few, or if rows are so long that a block would have fewer of them than columns of a tile, and weights be read more often than rows
+/// now are. Columns are split too where blocks are too few to keep the threads busy; they go by those of a tile but for the last.
+fn blocks<D: Dot>(groups: usize, rows: usize, columns: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let threads = rayon::current_num_threads();
-    let most = (BLOCK / groups).max(tile);
-    let down = if rows <= threads * FEW { 1 } else { rows.div_ceil(most).next_multiple_of(threads) };
+    let most = BLOCK / groups;
+    let one = rows <= threads * FEW || most < D::PANELS * PANEL;
+    let down = if one { 1 } else { rows.div_ceil(most).next_multiple_of(threads) };
     let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
     let (down, across) = (shares(rows, down, 1), shares(columns, across, D::PANELS));
     down.iter().flat_map(|rows| across.iter().map(move |columns| (rows.clone(), columns.clone()))).collect()
