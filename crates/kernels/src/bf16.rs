@@ -3,7 +3,8 @@
 //! Shapes of layers: M rows, K inputs, G = K / 2 pairs of inputs, N outputs.
 //!
 //! Each number is rounded to nearest even, and so is within 2^-9 of itself: a product is within 2^-8, and a sum of products within
-//! 2^-8 of the sum of their magnitudes, on every instruction set. AVX512-BF16 takes numbers below 2^-126 as 0.
+//! 2^-8 of the sum of their magnitudes, on every instruction set. AVX512-BF16 and AMX take numbers below 2^-126 as 0. On AMX a row with an
+//! infinite number may give NaN instead of it where G is more than 16 and no multiple of it.
 
 use std::ops::Range;
 
