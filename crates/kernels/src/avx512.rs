@@ -63,14 +63,14 @@ macro_rules! dot {
                 panels: [&[$Group]; P],
                 to: &mut Sums<$Sum>,
             ) {
-                of_height!(tile.height, ROWS, N => sum::<N, P>(tile.rows(0), panels, tile.next, to));
+                of_height!(tile.height, ROWS, N => sum::<N, P>(tile.rows(0), panels, (tile.next, tile.pace), to));
             }
 
             #[target_feature(enable = $features)]
             fn sum<const R: usize, const P: usize>(
                 rows: [&[$Group]; R],
                 panels: [&[$Group]; P],
-                next: *const $Group,
+                (next, pace): (*const $Group, usize),
                 to: &mut Sums<$Sum>,
             ) {
                 const { assert!(R <= ROWS && P <= PANELS && size_of::<$Group>() == 4 && size_of::<$Sum>() == 4) };
@@ -79,7 +79,7 @@ macro_rules! dot {
                 assert!(panels.iter().all(|panel| panel.len() == depth * PANEL));
                 let mut sums = [[_mm512_setzero_si512(); R]; P];
                 for p in 0..depth {
-                    prefetch(next.wrapping_add(p * PANEL));
+                    prefetch(next.wrapping_add(p * pace));
                     // SAFETY: p < depth, and every panel has `depth` times 16 groups.
                     let weights: [__m512i; P] = std::array::from_fn(|j| unsafe {
                         _mm512_loadu_si512(panels[j].as_ptr().add(p * PANEL).cast())

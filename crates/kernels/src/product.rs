@@ -67,7 +67,8 @@ impl Dot for Fma {
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(_: &Self, simd: S, tile: Tile<'_, f32>, sums: &mut Sums<f32>) {
         for (panel, sums) in tile.panels.iter().zip(sums) {
-            let next = if std::ptr::eq(*panel, tile.panels[0]) { tile.next } else { panel.as_ptr() };
+            let next =
+                if std::ptr::eq(*panel, tile.panels[0]) { (tile.next, tile.pace) } else { (panel.as_ptr(), PANEL) };
             of_height!(tile.height, R, N => sum::<S, N, V>(simd, tile.rows(0), panel, next, sums));
         }
     }
@@ -79,7 +80,7 @@ fn sum<S: Simd, const N: usize, const V: usize>(
     simd: S,
     rows: [&[f32]; N],
     panel: &[f32],
-    next: *const f32,
+    (next, pace): (*const f32, usize),
     to: &mut [[f32; PANEL]],
 ) {
     let (panel, _) = S::as_simd_f32s(panel);
@@ -87,7 +88,7 @@ fn sum<S: Simd, const N: usize, const V: usize>(
     assert!(rows.iter().all(|row| row.len() == depth));
     let mut sums = [[simd.splat_f32s(0.0); V]; N];
     for (p, columns) in panel.chunks_exact(V).enumerate() {
-        prefetch(next.wrapping_add(p * PANEL));
+        prefetch(next.wrapping_add(p * pace));
         let columns: [S::f32s; V] = std::array::from_fn(|j| columns[j]);
         for (sums, row) in sums.iter_mut().zip(&rows) {
             // SAFETY: p < depth, and every row has `depth` numbers.

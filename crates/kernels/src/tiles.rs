@@ -54,8 +54,10 @@ pub(crate) struct Tile<'a, G> {
     pub(crate) height: usize,
     /// Each `[G, 16]`, at most [`PANELS`].
     pub(crate) panels: &'a [&'a [G]],
-    /// What may be fetched into the second cache meanwhile, as much as a panel; need not be a valid address.
+    /// What may be fetched into the second cache meanwhile; need not be a valid address.
     pub(crate) next: *const G,
+    /// How much of it for each group.
+    pub(crate) pace: usize,
 }
 
 impl<'a, G> Tile<'a, G> {
@@ -185,6 +187,8 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
         let left = &left[rows.start * groups..rows.end * groups];
         let tiles = tiles(rows.len(), D::rows(R));
         let ready = dot.ready(most(&tiles), groups);
+        // Each tile fetches as much of the next panels as the others.
+        let pace = (D::PANELS * PANEL).div_ceil(tiles.len()).min(PANEL);
         for first in columns.clone().step_by(D::PANELS) {
             let count = D::PANELS.min(columns.end - first);
             let of_panel = |i: usize| &panels[(first + i.min(count - 1)) * groups * PANEL..][..groups * PANEL];
@@ -192,10 +196,8 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
             for (i, tile) in tiles.iter().enumerate() {
                 let row = rows.start + tile.start;
                 let (left, height) = (&left[tile.start * groups..], tile.len());
-                // The first tiles fetch the next panels, one each; the others what they read now, which costs nothing.
-                let ahead = if i < D::PANELS { D::PANELS * groups * PANEL } else { 0 };
-                let next = weights[i % count].as_ptr().wrapping_add(ahead);
-                let tile = Tile { left, stride: groups, groups, height, panels: &weights[..count], next };
+                let next = weights[0].as_ptr().wrapping_add((D::PANELS * PANEL + i * pace) * groups);
+                let tile = Tile { left, stride: groups, groups, height, panels: &weights[..count], next, pace };
                 D::tile::<S, R, V>(&ready, simd, tile, &mut sums);
                 for (panel, sums) in (first..).zip(&sums[..count]) {
                     for (row, sums) in (row..).zip(&sums[..height]) {

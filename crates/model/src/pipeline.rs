@@ -224,8 +224,21 @@ impl ChineseClip {
         Ok(Embeddings::concat(parts.collect::<Result<_, Error>>()?, self.config().projection_dim))
     }
 
-    /// Features of prepared pixels, in one batch: not normalised.
+    /// Features of prepared pixels, in batches within the [budget](Self::budget): not normalised.
     pub fn pixel_features(&self, pixels: Pixels) -> Result<Embeddings, Error> {
+        let Pixels { data, shape: [count, channels, height, width] } = &pixels;
+        let (most, len) = (self.budget.pictures([*height, *width]), channels * height * width);
+        if *count <= most || data.len() != count * len {
+            return self.batch_features(pixels);
+        }
+        let parts = image_batches(*count, most).map(|range| {
+            let shape = [range.len(), *channels, *height, *width];
+            self.batch_features(Pixels { data: data[range.start * len..range.end * len].to_vec(), shape })
+        });
+        Ok(Embeddings::concat(parts.collect::<Result<_, Error>>()?, self.config().projection_dim))
+    }
+
+    fn batch_features(&self, pixels: Pixels) -> Result<Embeddings, Error> {
         let batch = PixelBatch::new(pixels.data, pixels.shape, &self.config().vision_config, &self.device)?;
         let features = host(&self.device, || self.model.get_image_features(&batch))?;
         Ok(Embeddings::new(features, self.config().projection_dim))
