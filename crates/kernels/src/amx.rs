@@ -138,7 +138,7 @@ macro_rules! dot {
             fn tile<S: Simd, const R: usize, const V: usize>(
                 ready: &Ready,
                 _: S,
-                Tile { left, stride, groups, panels, .. }: Tile<'_, u32>,
+                Tile { left, stride, groups, panels, next, pace, .. }: Tile<'_, u32>,
                 sums: &mut Sums<$Sum>,
             ) {
                 let (step, [upper, lower]) = (ready.step, heights(ready.height));
@@ -152,6 +152,8 @@ macro_rules! dot {
                     room = panels.map(last_step);
                     [room[0].as_ptr(), room[1].as_ptr()]
                 };
+                // Eight times a step. Few tiles wait for memory as it is.
+                let ahead = if pace > PANEL / 2 { 0 } else { pace * STEP / 8 * 4 };
                 let below = if ready.height > upper { upper } else { upper - lower };
                 // SAFETY: `ready` has set the shapes. The rows lie in `left`, the upper ones from its start, the lower ones from row
                 // `below` on: `step` groups of each are read at every step and at the end of the row. Panels have as many groups as rows,
@@ -169,6 +171,10 @@ macro_rules! dot {
                         ".irp line, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
                         "prefetcht0 [{first} + 1024 + 64 * \\line]",
                         "prefetcht0 [{second} + 1024 + 64 * \\line]",
+                        ".endr",
+                        ".rept 8",
+                        "prefetcht1 [{next}]",
+                        "add {next}, {pace}",
                         ".endr",
                         step!($dot, "first", "second"),
                         "add {upper}, 64",
@@ -192,6 +198,8 @@ macro_rules! dot {
                         second = inout(reg) panels[1].as_ptr() => _,
                         last_first = in(reg) last[0],
                         last_second = in(reg) last[1],
+                        next = inout(reg) next => _,
+                        pace = in(reg) ahead,
                         back = in(reg) (groups.next_multiple_of(step) - groups) * 4,
                         stride = in(reg) stride * 4,
                         line = in(reg) PANEL * 4,
