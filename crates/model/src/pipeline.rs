@@ -1,6 +1,7 @@
 //! The pipeline: tokenizer, image processor and prepared model in one value that many threads may share.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor};
 use chinese_clip_checkpoint::{Checkpoint, OpenOptions, Vocabulary};
@@ -218,23 +219,32 @@ impl ChineseClip {
 
     /// Features of pictures as `get_image_features` gives them: not normalised.
     pub fn image_features(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
-        let size = self.config().vision_config.image_size;
-        let batches = image_batches(pictures.len(), self.budget.pictures([size; 2]));
-        let parts = batches.map(|range| self.pixel_features(self.images.process(&pictures[range])?));
-        Ok(Embeddings::concat(parts.collect::<Result<_, Error>>()?, self.config().projection_dim))
+        self.in_batches(pictures.len(), |range| self.batch_features(self.images.process(&pictures[range])?))
     }
 
     /// Features of prepared pixels, in batches within the [budget](Self::budget): not normalised.
     pub fn pixel_features(&self, pixels: Pixels) -> Result<Embeddings, Error> {
-        let Pixels { data, shape: [count, channels, height, width] } = &pixels;
-        let (most, len) = (self.budget.pictures([*height, *width]), channels * height * width);
-        if *count <= most || data.len() != count * len {
+        let [count, channels, height, width] = pixels.shape;
+        if count <= self.pictures_in_a_batch() || !pixels.data.len().is_multiple_of(count) {
             return self.batch_features(pixels);
         }
-        let parts = image_batches(*count, most).map(|range| {
-            let shape = [range.len(), *channels, *height, *width];
-            self.batch_features(Pixels { data: data[range.start * len..range.end * len].to_vec(), shape })
-        });
+        let len = pixels.data.len() / count;
+        self.in_batches(count, |range| {
+            let shape = [range.len(), channels, height, width];
+            self.batch_features(Pixels { data: pixels.data[range.start * len..range.end * len].to_vec(), shape })
+        })
+    }
+
+    fn pictures_in_a_batch(&self) -> usize {
+        self.budget.pictures([self.config().vision_config.image_size; 2])
+    }
+
+    fn in_batches(
+        &self,
+        pictures: usize,
+        features: impl Fn(Range<usize>) -> Result<Embeddings, Error>,
+    ) -> Result<Embeddings, Error> {
+        let parts = image_batches(pictures, self.pictures_in_a_batch()).map(features);
         Ok(Embeddings::concat(parts.collect::<Result<_, Error>>()?, self.config().projection_dim))
     }
 
