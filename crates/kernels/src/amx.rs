@@ -91,12 +91,12 @@ fn heights(height: usize) -> [usize; 2] {
 
 /// Loads registers from both rows and two panels, and adds their four products by `$dot`.
 macro_rules! step {
-    ($dot:literal, $first:literal, $second:literal) => {
+    ($dot:literal) => {
         concat!(
-            concat!("tileloadd tmm6, [{", $first, "} + {line}]\n"),
+            "tileloadd tmm6, [{first} + {line}]\n",
             "tileloadd tmm4, [{upper} + {stride}]\n",
             concat!($dot, " tmm0, tmm4, tmm6\n"),
-            concat!("tileloadd tmm7, [{", $second, "} + {line}]\n"),
+            "tileloadd tmm7, [{second} + {line}]\n",
             concat!($dot, " tmm1, tmm4, tmm7\n"),
             "tileloadd tmm5, [{lower} + {stride}]\n",
             concat!($dot, " tmm2, tmm5, tmm6\n"),
@@ -140,6 +140,7 @@ macro_rules! dot {
                 _: S,
                 Tile { left, stride, groups, panels, next, pace, .. }: Tile<'_, u32>,
                 sums: &mut Sums<$Sum>,
+                meanwhile: &mut impl Iterator<Item = ()>,
             ) {
                 let (step, [upper, lower]) = (ready.step, heights(ready.height));
                 assert!(left.len() >= (ready.height - 1) * stride + groups && step == groups.min(STEP));
@@ -153,59 +154,59 @@ macro_rules! dot {
                     [room[0].as_ptr(), room[1].as_ptr()]
                 };
                 // Eight times a step. Few tiles wait for memory as it is.
-                let ahead = if pace > PANEL / 2 { 0 } else { pace * STEP / 8 * 4 };
+                let ahead = if pace > PANEL / 2 { 0 } else { pace * STEP / 8 };
                 let below = if ready.height > upper { upper } else { upper - lower };
-                // SAFETY: `ready` has set the shapes. The rows lie in `left`, the upper ones from its start, the lower ones from row
+                let rows = [0, below].map(|row| left[row * stride..].as_ptr());
+                let back = groups.next_multiple_of(step) - groups;
+                let steps = groups.div_ceil(step);
+                // SAFETY: `ready` has set the shapes, and the registers keep the sums from one block to the next: compiled code has no use
+                // for them, and `meanwhile` has none. The rows lie in `left`, the upper ones from its start, the lower ones from row
                 // `below` on: `step` groups of each are read at every step and at the end of the row. Panels have as many groups as rows,
                 // and 16 sums; `sums` has 32 rows of 64 bytes for each of two panels, of which the upper 16 and the lower 16 are written.
                 unsafe {
+                    asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
+                    let mut due = 0;
+                    for i in 0..steps - 1 {
+                        asm!(
+                            // The next groups of the panels come from the second cache.
+                            ".irp line, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+                            "prefetcht0 [{first} + 1024 + 64 * \\line]",
+                            "prefetcht0 [{second} + 1024 + 64 * \\line]",
+                            ".endr",
+                            ".rept 8",
+                            "prefetcht1 [{next}]",
+                            "add {next}, {pace}",
+                            ".endr",
+                            step!($dot),
+                            first = in(reg) panels[0].as_ptr().add(i * STEP * PANEL),
+                            second = in(reg) panels[1].as_ptr().add(i * STEP * PANEL),
+                            upper = in(reg) rows[0].add(i * STEP),
+                            lower = in(reg) rows[1].add(i * STEP),
+                            next = inout(reg) next.wrapping_add(i * ahead * 8) => _,
+                            pace = in(reg) ahead * 4,
+                            stride = in(reg) stride * 4,
+                            line = in(reg) PANEL * 4,
+                            options(nostack, readonly)
+                        );
+                        due += ready.height;
+                        while due >= steps {
+                            due -= steps;
+                            meanwhile.next();
+                        }
+                    }
                     asm!(
-                        "tilezero tmm0",
-                        "tilezero tmm1",
-                        "tilezero tmm2",
-                        "tilezero tmm3",
-                        "test {steps}, {steps}",
-                        "jz 3f",
-                        "2:",
-                        // The next groups of the panels come from the second cache.
-                        ".irp line, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-                        "prefetcht0 [{first} + 1024 + 64 * \\line]",
-                        "prefetcht0 [{second} + 1024 + 64 * \\line]",
-                        ".endr",
-                        ".rept 8",
-                        "prefetcht1 [{next}]",
-                        "add {next}, {pace}",
-                        ".endr",
-                        step!($dot, "first", "second"),
-                        "add {upper}, 64",
-                        "add {lower}, 64",
-                        "add {first}, 1024",
-                        "add {second}, 1024",
-                        "dec {steps}",
-                        "jnz 2b",
-                        "3:",
-                        "sub {upper}, {back}",
-                        "sub {lower}, {back}",
-                        step!($dot, "last_first", "last_second"),
+                        step!($dot),
                         "tilestored [{sums} + {line}], tmm0",
                         "tilestored [{sums} + {line} + 2048], tmm1",
                         "tilestored [{sums} + {line} + 1024], tmm2",
                         "tilestored [{sums} + {line} + 3072], tmm3",
-                        steps = inout(reg) groups.div_ceil(step) - 1 => _,
-                        upper = inout(reg) left.as_ptr() => _,
-                        lower = inout(reg) left.as_ptr().add(below * stride) => _,
-                        first = inout(reg) panels[0].as_ptr() => _,
-                        second = inout(reg) panels[1].as_ptr() => _,
-                        last_first = in(reg) last[0],
-                        last_second = in(reg) last[1],
-                        next = inout(reg) next => _,
-                        pace = in(reg) ahead,
-                        back = in(reg) (groups.next_multiple_of(step) - groups) * 4,
+                        first = in(reg) last[0],
+                        second = in(reg) last[1],
+                        upper = in(reg) rows[0].add((steps - 1) * STEP - back),
+                        lower = in(reg) rows[1].add((steps - 1) * STEP - back),
                         stride = in(reg) stride * 4,
                         line = in(reg) PANEL * 4,
                         sums = in(reg) sums.as_mut_ptr(),
-                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                         options(nostack)
                     );
                 }

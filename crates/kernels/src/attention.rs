@@ -2,6 +2,7 @@
 //!
 //! Shapes: B sequences, Q queries, L keys, H heads, E width of a head.
 
+use std::iter::empty;
 use std::ops::Range;
 
 use pulp::Simd;
@@ -235,7 +236,7 @@ fn multiply<S: Simd, D: Dot<Sum = f32>, const R: usize, const V: usize>(
         let some = at_a_time.min(count - first);
         let panel = |i: usize| &panels[(first + i.min(some - 1)) * groups * PANEL..][..groups * PANEL];
         let panels: [&[D::Group]; PANELS] = std::array::from_fn(panel);
-        D::tile::<S, R, V>(&ready, simd, Tile { panels: &panels[..some], ..rows }, &mut sums);
+        D::tile::<S, R, V>(&ready, simd, Tile { panels: &panels[..some], ..rows }, &mut sums, &mut empty());
         for (panel, sums) in (first..).zip(&sums[..some]) {
             for (row, sums) in sums[..height].iter().enumerate() {
                 each(row, panel, sums);

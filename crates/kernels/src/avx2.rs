@@ -31,7 +31,13 @@ impl Dot for Madd {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(_: &Self, _: S, tile: Tile<'_, u32>, sums: &mut Sums<i32>) {
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        _: &Self,
+        _: S,
+        tile: Tile<'_, u32>,
+        sums: &mut Sums<i32>,
+        _: &mut impl Iterator<Item = ()>,
+    ) {
         for (panel, sums) in tile.panels.iter().zip(sums) {
             for (first, sums) in (0..tile.height).step_by(2).zip(sums.as_chunks_mut().0) {
                 // SAFETY: the machine has the instructions, or there would be no `Self`.

@@ -160,6 +160,7 @@ macro_rules! dot {
                 _: S,
                 tile: Tile<'_, $Group>,
                 sums: &mut Sums<$Sum>,
+                _: &mut impl Iterator<Item = ()>,
             ) {
                 match tile.panels.len() {
                     1 => of_height!(tile.height, R, N => Self::sum::<N, 1>(tile, sums)),

@@ -206,7 +206,13 @@ impl Dot for Widen {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(_: &Self, simd: S, tile: Tile<'_, u32>, sums: &mut Sums<f32>) {
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        _: &Self,
+        simd: S,
+        tile: Tile<'_, u32>,
+        sums: &mut Sums<f32>,
+        _: &mut impl Iterator<Item = ()>,
+    ) {
         const ROWS: usize = 4; // as many sums as the registers of AVX2 hold
         for (panel, sums) in tile.panels.iter().zip(sums) {
             for (first, sums) in (0..tile.height).step_by(ROWS).zip(sums.chunks_exact_mut(ROWS)) {

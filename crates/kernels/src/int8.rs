@@ -244,7 +244,11 @@ impl Scale<i32> for Steps<'_> {
     fn numbers(self, sums: &[i32; PANEL], row: usize, panel: usize) -> [f32; PANEL] {
         let (RowSteps { step, zero }, at) = (self.rows[row], panel * PANEL);
         let (scales, of_weights) = (&self.scales[at..at + PANEL], &self.sums[at..at + PANEL]);
-        std::array::from_fn(|i| (sums[i] - zero * of_weights[i]) as f32 * (step * scales[i]))
+        let mut numbers = [0.0; PANEL];
+        for (i, number) in numbers.iter_mut().enumerate() {
+            *number = (sums[i] - zero * of_weights[i]) as f32 * (step * scales[i]);
+        }
+        numbers
     }
 }
 
@@ -262,7 +266,13 @@ impl Dot for Portable {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(_: &Self, _: S, tile: Tile<'_, u32>, sums: &mut Sums<i32>) {
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        _: &Self,
+        _: S,
+        tile: Tile<'_, u32>,
+        sums: &mut Sums<i32>,
+        _: &mut impl Iterator<Item = ()>,
+    ) {
         for (panel, sums) in tile.panels.iter().zip(sums) {
             for (row, sums) in sums[..tile.height].iter_mut().enumerate() {
                 let [row] = tile.rows(row);

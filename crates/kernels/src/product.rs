@@ -65,7 +65,13 @@ impl Dot for Fma {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(_: &Self, simd: S, tile: Tile<'_, f32>, sums: &mut Sums<f32>) {
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        _: &Self,
+        simd: S,
+        tile: Tile<'_, f32>,
+        sums: &mut Sums<f32>,
+        _: &mut impl Iterator<Item = ()>,
+    ) {
         for (panel, sums) in tile.panels.iter().zip(sums) {
             let next =
                 if std::ptr::eq(*panel, tile.panels[0]) { (tile.next, tile.pace) } else { (panel.as_ptr(), PANEL) };

@@ -89,12 +89,14 @@ pub(crate) trait Dot: Copy + Send + Sync {
 
     /// Writes the sums of a tile. Where it has a row less than it may have, `left` has the next row too.
     ///
-    /// `R` and `V` are those of a [`Kernel`].
+    /// What multiplies beside the vector units takes from `meanwhile` as it goes, about as often as there are rows: each is a piece of
+    /// other work. `R` and `V` are those of a [`Kernel`].
     fn tile<S: Simd, const R: usize, const V: usize>(
         ready: &Self::Ready,
         simd: S,
         tile: Tile<'_, Self::Group>,
         sums: &mut Sums<Self::Sum>,
+        meanwhile: &mut impl Iterator<Item = ()>,
     );
 }
 
@@ -182,38 +184,70 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
         let Self { product: Product { dot, scale, left, groups, panels, epilogue }, rows, columns, output } = self;
-        let outputs = epilogue.bias.len();
-        let mut sums = [[[D::Sum::default(); PANEL]; ROWS]; PANELS];
         let left = &left[rows.start * groups..rows.end * groups];
         let tiles = tiles(rows.len(), D::rows(R));
         let ready = dot.ready(most(&tiles), groups);
         // Each tile fetches as much of the next panels as the others.
         let pace = (D::PANELS * PANEL).div_ceil(tiles.len()).min(PANEL);
+        let mut room = [[[[D::Sum::default(); PANEL]; ROWS]; PANELS]; 2];
+        let [mut sums, last] = room.each_mut();
+        // A tile is finished while the next is multiplied.
+        let mut lines =
+            Lines { simd, scale, epilogue: &epilogue, output, sums: last, start: 0, rows: 0..0, across: 0..0 };
         for first in columns.clone().step_by(D::PANELS) {
             let count = D::PANELS.min(columns.end - first);
-            let of_panel = |i: usize| &panels[(first + i.min(count - 1)) * groups * PANEL..][..groups * PANEL];
-            let weights: [&[D::Group]; PANELS] = std::array::from_fn(of_panel);
+            let mut weights: [&[D::Group]; PANELS] = [&[]; PANELS];
+            for (i, weights) in weights.iter_mut().enumerate().take(count) {
+                *weights = &panels[(first + i) * groups * PANEL..][..groups * PANEL];
+            }
             for (i, tile) in tiles.iter().enumerate() {
-                let row = rows.start + tile.start;
                 let (left, height) = (&left[tile.start * groups..], tile.len());
                 let next = weights[0].as_ptr().wrapping_add((D::PANELS * PANEL + i * pace) * groups);
-                let tile = Tile { left, stride: groups, groups, height, panels: &weights[..count], next, pace };
-                D::tile::<S, R, V>(&ready, simd, tile, &mut sums);
-                for (panel, sums) in (first..).zip(&sums[..count]) {
-                    for (row, sums) in (row..).zip(&sums[..height]) {
-                        let numbers = scale.numbers(sums, row, panel);
-                        let start = row * outputs + panel * PANEL;
-                        let mut line = [0.0; PANEL];
-                        let (results, _) = S::as_mut_simd_f32s(&mut line);
-                        for (j, (to, sum)) in results.iter_mut().zip(S::as_simd_f32s(&numbers).0).enumerate() {
-                            *to = finish(simd, *sum, j, panel * PANEL, start, &epilogue);
-                        }
-                        // SAFETY: tasks own disjoint rows and panels.
-                        T::keep(&line, unsafe { output.part(start / T::COUNT, PANEL / T::COUNT) });
-                    }
-                }
+                let of_rows = Tile { left, stride: groups, groups, height, panels: &weights[..count], next, pace };
+                D::tile::<S, R, V>(&ready, simd, of_rows, sums, &mut lines);
+                while lines.next().is_some() {}
+                std::mem::swap(&mut sums, &mut lines.sums);
+                (lines.start, lines.rows, lines.across) = (rows.start + tile.start, 0..height, first..first + count);
             }
         }
+        while lines.next().is_some() {}
+    }
+}
+
+/// Finishes a tile, row by row.
+struct Lines<'a, S, Q, C, T> {
+    simd: S,
+    scale: C,
+    epilogue: &'a Epilogue<'a>,
+    output: Output<T>,
+    sums: &'a mut Sums<Q>,
+    /// The first row of the tile.
+    start: usize,
+    /// Those to be finished, from `start` on.
+    rows: Range<usize>,
+    /// The panels of the tile.
+    across: Range<usize>,
+}
+
+impl<S: Simd, Q, C: Scale<Q>, T: Element> Iterator for Lines<'_, S, Q, C, T> {
+    type Item = ();
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<()> {
+        let Self { simd, scale, epilogue, output, sums, start, rows, across } = self;
+        let row = rows.next()?;
+        for (panel, sums) in across.clone().zip(sums.iter()) {
+            let numbers = scale.numbers(&sums[row], *start + row, panel);
+            let at = (*start + row) * epilogue.bias.len() + panel * PANEL;
+            let mut line = [0.0; PANEL];
+            let (results, _) = S::as_mut_simd_f32s(&mut line);
+            for (j, (to, sum)) in results.iter_mut().zip(S::as_simd_f32s(&numbers).0).enumerate() {
+                *to = finish(*simd, *sum, j, panel * PANEL, at, epilogue);
+            }
+            // SAFETY: tasks own disjoint rows and panels.
+            T::keep(&line, unsafe { output.part(at / T::COUNT, PANEL / T::COUNT) });
+        }
+        Some(())
     }
 }
 
