@@ -125,6 +125,9 @@ macro_rules! dot {
 
             const PANELS: usize = 2;
 
+            /// Of 2 MiB, which machines with AMX have.
+            const BLOCK: usize = 1 << 18;
+
             fn rows(_: usize) -> usize {
                 ROWS
             }

@@ -22,8 +22,6 @@ pub const PANEL: usize = 16;
 pub(crate) const ROWS: usize = 32;
 /// The most panels of any tile.
 pub(crate) const PANELS: usize = 3;
-/// About the most groups of a block of rows: they take a part of the second cache.
-const BLOCK: usize = 1 << 17;
 /// The most rows for each thread that are better one block for all: they take less time to read than the weights.
 const FEW: usize = 128;
 
@@ -78,6 +76,9 @@ pub(crate) trait Dot: Copy + Send + Sync {
 
     /// The most panels of a tile.
     const PANELS: usize = PANELS;
+
+    /// About the most groups of a block of rows: they take a part of the second cache.
+    const BLOCK: usize = 1 << 17;
 
     /// The most rows of a tile, where a [`Kernel`] has so many.
     fn rows(_: usize) -> usize {
@@ -256,7 +257,7 @@ impl<S: Simd, Q, C: Scale<Q>, T: Element> Iterator for Lines<'_, S, Q, C, T> {
 /// now are. Columns are split too where blocks are too few to keep the threads busy; they go by those of a tile but for the last.
 fn blocks<D: Dot>(groups: usize, rows: usize, columns: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let threads = rayon::current_num_threads();
-    let most = BLOCK / groups;
+    let most = D::BLOCK / groups;
     let one = rows <= threads * FEW || most < D::PANELS * PANEL;
     let down = if one { 1 } else { rows.div_ceil(most).next_multiple_of(threads) };
     let across = if threads == 1 { 1 } else { (4 * threads).div_ceil(down) };
