@@ -52,7 +52,7 @@ fn product(c: &mut Criterion) {
         bench(&mut group, batch, "f32", || kernels::affine(isa, &x, WIDTH, &panels, epilogue));
         let pairs = pairs(&x);
         bench(&mut group, batch, "bf16", || bf16.affine::<u32, u32>(isa, &pairs, 0..INNER, epilogue));
-        bench(&mut group, batch, "int8", || int8.affine(isa, &x, 0..INNER, epilogue));
+        bench(&mut group, batch, "int8", || int8.affine::<u32, u32>(isa, &pairs, 0..INNER, epilogue));
         let (x, w, b) = (tensor([batch, TOKENS, WIDTH], &flex), tensor([WIDTH, INNER], &flex), tensor([INNER], &flex));
         bench(&mut group, batch, "burn", || gelu(linear(x.clone(), w.clone(), Some(b.clone()))));
         bench(&mut group, batch, "peak of f32", || multiply_adds(rows * WIDTH * INNER));

@@ -142,6 +142,12 @@ pub(crate) fn rounded(x: f32) -> u16 {
     (if x.is_nan() { bits >> 16 | 0x40 } else { even }) as u16
 }
 
+/// The number whose upper half it is.
+#[inline(always)]
+pub(crate) fn wide(half: u16) -> f32 {
+    f32::from_bits(u32::from(half) << 16)
+}
+
 /// The two numbers of a group.
 #[inline(always)]
 fn widened(pair: u32) -> [f32; 2] {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use pulp::bytemuck::cast;
+use pulp::bytemuck::{cast, cast_slice};
 
 use crate::attention::{Attend, Head, Scratch};
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +35,9 @@ pub trait Sealed: Copy + Default + Send + Sync {
     /// Rows of `width` numbers in pairs of bf16.
     fn pairs(isa: Isa, rows: &[Self], width: usize) -> Cow<'_, [u32]>;
 
+    /// A row in f32; what is of shorter numbers goes to `room`, which has as many as there are.
+    fn wide<'a>(row: &'a [Self], room: &'a mut [f32]) -> &'a [f32];
+
     /// Values to `[E / 16, L / COUNT, 16]`: elements are neighbours in a column.
     fn pack_values(panels: &mut [Self], head: &Head<'_, Self>);
 
@@ -55,6 +58,11 @@ impl Sealed for f32 {
 
     fn pairs(isa: Isa, rows: &[f32], width: usize) -> Cow<'_, [u32]> {
         Cow::Owned(bf16::pairs(isa, rows, width))
+    }
+
+    #[inline(always)]
+    fn wide<'a>(row: &'a [f32], _: &'a mut [f32]) -> &'a [f32] {
+        row
     }
 
     #[inline(always)]
@@ -94,6 +102,12 @@ impl Sealed for u32 {
 
     fn pairs(_: Isa, rows: &[u32], _: usize) -> Cow<'_, [u32]> {
         Cow::Borrowed(rows)
+    }
+
+    #[inline(always)]
+    fn wide<'a>(row: &'a [u32], room: &'a mut [f32]) -> &'a [f32] {
+        room.iter_mut().zip(cast_slice::<u32, u16>(row)).for_each(|(to, half)| *to = bf16::wide(*half));
+        room
     }
 
     #[inline(always)]

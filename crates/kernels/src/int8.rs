@@ -13,6 +13,7 @@ use pulp::Simd;
 use pulp::bytemuck::cast_slice_mut;
 use rayon::prelude::*;
 
+use crate::element::Element;
 use crate::isa::Kernel;
 use crate::output::fill;
 use crate::tiles::{Dot, Product, Scale, Sums, Tile, check_columns, check_weight};
@@ -97,11 +98,18 @@ impl Int8Weights {
     /// A linear layer, or of a wider one the outputs `columns`, which are whole panels.
     ///
     /// # Shapes
-    /// `x`: `[M, K]`; the result: `[M, columns]`.
+    /// `x`: `[M, K]`, of bf16, whose K is even, `[M, K / 2]`; the result: `[M, columns]`, of bf16 half as many elements.
     ///
     /// # Panics
     /// If a length does not fit the others.
-    pub fn affine(&self, isa: Isa, x: &[f32], columns: Range<usize>, epilogue: Epilogue<'_>) -> Vec<f32> {
+    pub fn affine<X: Element, R: Element>(
+        &self,
+        isa: Isa,
+        x: &[X],
+        columns: Range<usize>,
+        epilogue: Epilogue<'_>,
+    ) -> Vec<R> {
+        assert!(self.inputs.is_multiple_of(X::COUNT), "rows that end within a pair");
         check_columns(x, self.inputs, &columns, &epilogue);
         let (left, groups) = (Quantised::of(isa, x, self.inputs), self.inputs.div_ceil(4));
         let steps =
@@ -160,14 +168,15 @@ struct RowSteps {
 }
 
 impl Quantised {
-    fn of(isa: Isa, x: &[f32], inputs: usize) -> Self {
+    fn of<X: Element>(isa: Isa, x: &[X], inputs: usize) -> Self {
         const ROWS_AT_A_TIME: usize = 16;
-        let (count, width) = (x.len() / inputs, inputs.div_ceil(4));
+        let (of_row, width) = (inputs / X::COUNT, inputs.div_ceil(4));
+        let count = x.len() / of_row;
         let mut rows = vec![RowSteps::default(); count];
         // SAFETY: the tasks are all rows, and each writes its own.
         let groups = unsafe {
             fill(count * width, |output| {
-                let pieces = rows.par_chunks_mut(ROWS_AT_A_TIME).zip(x.par_chunks(ROWS_AT_A_TIME * inputs));
+                let pieces = rows.par_chunks_mut(ROWS_AT_A_TIME).zip(x.par_chunks(ROWS_AT_A_TIME * of_row));
                 pieces.enumerate().for_each(|(chunk, (rows, x))| {
                     // SAFETY: chunks do not overlap.
                     let groups = output.part(chunk * ROWS_AT_A_TIME * width, rows.len() * width);
@@ -179,21 +188,23 @@ impl Quantised {
     }
 }
 
-struct Quantise<'a> {
+struct Quantise<'a, X> {
     groups: &'a mut [u32],
     rows: &'a mut [RowSteps],
-    x: &'a [f32],
+    x: &'a [X],
     inputs: usize,
 }
 
-impl Kernel for Quantise<'_> {
+impl<X: Element> Kernel for Quantise<'_, X> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const R: usize, const V: usize>(self, simd: S) {
         const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23: the sum is rounded to a whole number, which its low bits hold
         let rows = self.groups.chunks_exact_mut(self.inputs.div_ceil(4)).zip(self.rows);
-        for ((groups, row), x) in rows.zip(self.x.chunks_exact(self.inputs)) {
+        let mut room = vec![0.0; if X::COUNT > 1 { self.inputs } else { 0 }];
+        for ((groups, row), x) in rows.zip(self.x.chunks_exact(self.inputs / X::COUNT)) {
+            let x = X::wide(x, &mut room);
             let [least, most] = extremes(simd, x);
             let step = ((most - least) / 255.0).max(f32::MIN_POSITIVE); // NaN is dropped here, and found below
             let (inverse, zero) = (step.recip(), (-least / step).round_ties_even());

@@ -120,7 +120,7 @@ fn products_of_some_columns() {
         let product = |columns: std::ops::Range<usize>| {
             let bias = &case.bias[columns.clone()];
             let epilogue = Epilogue { bias, activation: Activation::Identity, residual: None };
-            let of_int8 = int8.affine(isa, &case.x, columns.clone(), epilogue);
+            let of_int8: Vec<f32> = int8.affine(isa, &case.x, columns.clone(), epilogue);
             [bf16.affine(isa, &case.x, columns, epilogue), of_int8]
         };
         for (all, some) in product(0..64).iter().zip(product(16..48)) {
@@ -159,11 +159,27 @@ fn int8_products_are_within_their_bound_and_the_same_everywhere() {
     for (seed, dims @ [_, k, n]) in SHAPES.into_iter().enumerate() {
         let case = Case::of(seed, dims);
         let weights = Int8Weights::pack(&case.weight, k, n);
-        let product = |isa| weights.affine(isa, &case.x, 0..n, case.epilogue());
+        let product = |isa| -> Vec<f32> { weights.affine(isa, &case.x, 0..n, case.epilogue()) };
         let all: Vec<_> = Isa::available().into_iter().map(|isa| (isa.name(), product(isa))).collect();
         case.check(all[0].0, &all[0].1, |i, j| quantisation(&case, i, j) * 1.0001 + rounding(k));
         for (isa, found) in &all[1..] {
             assert!(*found == all[0].1, "{isa} {dims:?}");
+        }
+    }
+}
+
+#[test]
+fn int8_may_come_and_go_in_pairs_of_bf16() {
+    for (seed, dims @ [m, k, n]) in SHAPES.into_iter().enumerate().filter(|(_, [_, k, _])| k.is_multiple_of(2)) {
+        let mut case = Case::of(seed, dims);
+        case.x.iter_mut().for_each(|x| *x = short(*x));
+        let weights = Int8Weights::pack(&case.weight, k, n);
+        for isa in Isa::available() {
+            let wide: Vec<f32> = weights.affine(isa, &case.x, 0..n, case.epilogue());
+            let before: Vec<f32> = weights.affine(isa, &pairs(&case.x), 0..n, case.epilogue());
+            let after: Vec<u32> = weights.affine(isa, &case.x, 0..n, case.epilogue());
+            assert!(before == wide, "{} {m} x {k} x {n}", isa.name());
+            assert!(after == pairs(&wide), "{} {m} x {k} x {n}", isa.name());
         }
     }
 }
@@ -174,7 +190,7 @@ fn int8_products_of_the_largest_numbers() {
     let weights = Int8Weights::pack(&vec![-1.0; k * 16], k, 16);
     let epilogue = Epilogue { bias: &[0.0; 16], activation: Activation::Identity, residual: None };
     for isa in Isa::available() {
-        let found = weights.affine(isa, &vec![1.0; k], 0..16, epilogue);
+        let found: Vec<f32> = weights.affine(isa, &vec![1.0; k], 0..16, epilogue);
         assert!((f64::from(found[5]) / k as f64 + 1.0).abs() < 2e-5, "{} {}", isa.name(), found[5]);
     }
 }
@@ -197,11 +213,12 @@ fn int8_keeps_what_is_not_a_number_and_zeros() {
             for at in [0, 17, 19] {
                 let mut x = [1.0; 40];
                 x[at] = bad;
-                let found = weights.affine(isa, &x, 0..16, epilogue);
+                let found: Vec<f32> = weights.affine(isa, &x, 0..16, epilogue);
                 assert!(found[..16].iter().all(|y| y.is_nan()), "{} {bad}", isa.name());
                 assert!(found[16..].iter().all(|y| (y - 20.5).abs() < 0.1), "{} {bad}", isa.name());
             }
         }
-        assert_eq!(weights.affine(isa, &[0.0; 20], 0..16, epilogue), [0.5; 16], "{}", isa.name());
+        let found: Vec<f32> = weights.affine(isa, &[0.0; 20], 0..16, epilogue);
+        assert_eq!(found, [0.5; 16], "{}", isa.name());
     }
 }

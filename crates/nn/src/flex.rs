@@ -137,7 +137,8 @@ impl Short {
         Tensor::from_data(TensorData::new(numbers, dims), (&like.device(), like.dtype()))
     }
 
-    /// As [`affine`], of the given columns; of bf16, `x` may be, and the result is where what it goes `to` is packed so.
+    /// As [`affine`], of the given columns. `x` may be bf16, and the result is where what it goes `to` is packed in short numbers: for
+    /// those of 8 bits, where the machine multiplies bf16.
     pub(crate) fn affine(
         &self,
         x: &Tensor<3>,
@@ -146,30 +147,31 @@ impl Short {
         residual: Option<&Tensor<3>>,
         to: Packing,
     ) -> Option<Tensor<3>> {
-        match self {
-            Self::Bf16(weights) => match (x.dtype(), to) {
-                (DType::BF16, Packing::Bf16) => of_bf16::<u32, u32>(weights, x, columns, end, residual),
-                (DType::BF16, _) => of_bf16::<u32, f32>(weights, x, columns, end, residual),
-                (_, Packing::Bf16) => of_bf16::<f32, u32>(weights, x, columns, end, residual),
-                _ => of_bf16::<f32, f32>(weights, x, columns, end, residual),
-            },
-            Self::Int8(weights) => {
-                layer(x, end, residual, |x, epilogue| weights.affine(Isa::current(), x, columns, epilogue))
-            }
+        let short = match to {
+            Packing::Whole => false,
+            Packing::Bf16 => true,
+            Packing::Int8 => Isa::current().multiplies_bf16(),
+        };
+        match (x.dtype(), short) {
+            (DType::BF16, true) => self.layer::<u32, u32>(x, columns, end, residual),
+            (DType::BF16, false) => self.layer::<u32, f32>(x, columns, end, residual),
+            (_, true) => self.layer::<f32, u32>(x, columns, end, residual),
+            (_, false) => self.layer::<f32, f32>(x, columns, end, residual),
         }
     }
-}
 
-/// A layer of bf16 whose input is of `X` and whose result of `R`.
-fn of_bf16<X: Stored, R: Stored>(
-    weights: &Bf16Weights,
-    x: &Tensor<3>,
-    columns: Range<usize>,
-    end: (&Tensor<1>, Activation),
-    residual: Option<&Tensor<3>>,
-) -> Option<Tensor<3>> {
-    let product = |x: &[X], epilogue: Epilogue<'_>| weights.affine::<X, R>(Isa::current(), x, columns, epilogue);
-    layer(x, end, residual, product)
+    fn layer<X: Stored, R: Stored>(
+        &self,
+        x: &Tensor<3>,
+        columns: Range<usize>,
+        end: (&Tensor<1>, Activation),
+        residual: Option<&Tensor<3>>,
+    ) -> Option<Tensor<3>> {
+        layer::<X, R>(x, end, residual, |x, epilogue| match self {
+            Self::Bf16(weights) => weights.affine(Isa::current(), x, columns, epilogue),
+            Self::Int8(weights) => weights.affine(Isa::current(), x, columns, epilogue),
+        })
+    }
 }
 
 /// `softmax(q * k' / sqrt(E) + bias) * v`, head by head, in f32 or bf16 as the tensors are.

@@ -128,6 +128,8 @@ fn batches_change_nothing_but_the_speed() {
         };
         same("texts", &split.encode_texts(&texts).unwrap(), &whole.encode_texts(&texts).unwrap());
         same("images", &split.encode_images(&pictures).unwrap(), &whole.encode_images(&pictures).unwrap());
+        let pixels = split.image_processor().process(&pictures).unwrap();
+        same("pixels", &split.pixel_features(pixels).unwrap(), &whole.image_features(&pictures).unwrap());
     }
 }
 
