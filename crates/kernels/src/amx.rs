@@ -167,7 +167,14 @@ macro_rules! dot {
                 // `below` on: `step` groups of each are read at every step and at the end of the row. Panels have as many groups as rows,
                 // and 16 sums; `sums` has 32 rows of 64 bytes for each of two panels, of which the upper 16 and the lower 16 are written.
                 unsafe {
-                    asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
+                    asm!(
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        options(nostack, nomem)
+                    );
                     let mut due = 0;
                     for i in 0..steps - 1 {
                         asm!(
@@ -189,6 +196,8 @@ macro_rules! dot {
                             pace = in(reg) ahead * 4,
                             stride = in(reg) stride * 4,
                             line = in(reg) PANEL * 4,
+                            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                             options(nostack, readonly)
                         );
                         due += ready.height;
@@ -210,6 +219,8 @@ macro_rules! dot {
                         stride = in(reg) stride * 4,
                         line = in(reg) PANEL * 4,
                         sums = in(reg) sums.as_mut_ptr(),
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                         options(nostack)
                     );
                 }
