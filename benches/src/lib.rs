@@ -20,7 +20,7 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 
 pub use inputs::{Inputs, jpeg, pixels, text, token_ids};
 pub use memory::peak_bytes;
-pub use work::{Work, multiply_adds, peak};
+pub use work::{Work, multiply_adds};
 
 /// As in the command: large temporaries come and go with every layer, and this keeps their pages.
 #[global_allocator]

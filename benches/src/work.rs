@@ -1,7 +1,6 @@
-//! How much a tower computes at least, and how much the machine can compute at most.
+//! How much a tower computes at least, and how long that takes the machine at best.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use chinese_clip::ChineseClipConfig;
 use pulp::{Arch, Simd, WithSimd};
@@ -39,21 +38,8 @@ fn transformer([layers, heads]: [usize; 2], tokens: usize, width: usize, inner: 
     layers.saturating_sub(1) * (tokens * row + attention(tokens)) + layers.min(1) * (row + attention(heads))
 }
 
-/// Operations of f32 in a second, by fused multiply-adds on registers on all threads at once: the best of several tries.
-pub fn peak() -> f64 {
-    let seconds = |_| {
-        let start = Instant::now();
-        let sums = rayon::broadcast(|_| Arch::new().dispatch(MultiplyAdds { rounds: ROUNDS }));
-        (start.elapsed().as_secs_f64(), black_box(sums))
-    };
-    let best = (0..10).map(seconds).map(|(seconds, _)| seconds).fold(f64::INFINITY, f64::min);
-    let lanes = Arch::new().dispatch(Lanes);
-    (rayon::current_num_threads() * lanes * SUMS * ROUNDS * 2) as f64 / best
-}
-
 /// Sums that are independent, enough to hide how long one takes.
 const SUMS: usize = 16;
-const ROUNDS: usize = 4_000_000;
 
 /// As many fused multiply-adds of f32 or a few more, on registers, on all threads.
 pub fn multiply_adds(count: usize) -> Vec<f32> {

@@ -2,14 +2,17 @@
 //!
 //! * `bench-worker devices`: the names of this build's devices, as JSON; those in another number format than f32 as `flex bf16`.
 //! * `bench-worker inputs MODEL FOLDER BATCH`: writes the inputs of all workers.
-//! * `bench-worker work MODEL`: the operations of a picture, of a text and of the machine in a second, as JSON.
+//! * `bench-worker stages MODEL`: the stages whose operations are known, as JSON.
 //! * `bench-worker DEVICE MODEL FOLDER`: says a line of JSON when the model is ready, then answers each line of JSON on
 //!   standard input with one. A request names a stage, a batch and how often to compute; the answer has the seconds of each call.
+//! * `bench-worker registers MODEL`: likewise, but computes nothing but as many multiply-adds on registers as the stage needs.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // where the answers go
 
+use std::collections::HashMap;
 use std::error::Error;
+use std::hint::black_box;
 use std::io::stdin;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +22,7 @@ use chinese_clip::preprocess::Pixels;
 use chinese_clip::{
     Budget, ChineseClip, DType, Embeddings, Encoding, Limits, LoadOptions, OpenOptions, Picture, device, devices, open,
 };
-use chinese_clip_benches::{Inputs, LENGTH, Work, peak, peak_bytes};
+use chinese_clip_benches::{Inputs, LENGTH, Work, multiply_adds, peak_bytes};
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,9 +42,12 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         ["devices"] => names(),
         ["inputs", model, folder, batch] => write_inputs(model, folder, batch),
-        ["work", model] => work(model),
+        ["stages", model] => stages(model),
+        ["registers", model] => registers(model),
         [device, model, folder] => serve(device, model, folder),
-        _ => Err("usage: bench-worker devices | inputs MODEL FOLDER BATCH | work MODEL | DEVICE MODEL FOLDER".into()),
+        _ => Err("usage: bench-worker devices | inputs MODEL FOLDER BATCH | stages MODEL | registers MODEL | \
+                  DEVICE MODEL FOLDER"
+            .into()),
     };
     if let Err(error) = done {
         eprintln!("{error}");
@@ -65,9 +71,38 @@ fn write_inputs(model: &str, folder: &str, batch: &str) -> Result<(), Box<dyn Er
     Ok(Inputs::write(Path::new(folder), batch.parse()?, config.vision_config.image_size)?)
 }
 
-fn work(model: &str) -> Result<(), Box<dyn Error>> {
+/// The operations of a picture or a text, by stage.
+fn operations(model: &str) -> Result<HashMap<&'static str, f64>, Box<dyn Error>> {
     let Work { image, text } = Work::of(&open(model, &OpenOptions::default())?.config, LENGTH);
-    println!("{}", json!({ "image": image, "text": text, "peak": peak() }));
+    Ok([("image", image), ("text", Some(text))].into_iter().filter_map(|(stage, work)| Some((stage, work?))).collect())
+}
+
+fn stages(model: &str) -> Result<(), Box<dyn Error>> {
+    println!("{}", serde_json::to_string(&operations(model)?.keys().collect::<Vec<_>>())?);
+    Ok(())
+}
+
+fn registers(model: &str) -> Result<(), Box<dyn Error>> {
+    let operations = operations(model)?;
+    answer_all(&json!({ "version": "", "load_seconds": 0.0 }), |Request { stage, batch, calls, .. }| {
+        let work = operations.get(stage.as_str()).ok_or_else(|| format!("no operations of {stage}"))?;
+        let seconds: Vec<f64> = (0..*calls)
+            .map(|_| {
+                let start = Instant::now();
+                black_box(multiply_adds((work * *batch as f64 / 2.0) as usize));
+                start.elapsed().as_secs_f64()
+            })
+            .collect();
+        Ok(json!({ "seconds": seconds }))
+    })
+}
+
+/// Says that it is ready, then answers request by request.
+fn answer_all(ready: &Value, answer: impl Fn(&Request) -> Result<Value, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    println!("{ready}");
+    for line in stdin().lines() {
+        println!("{}", answer(&serde_json::from_str(&line?)?)?);
+    }
     Ok(())
 }
 
@@ -85,11 +120,8 @@ fn serve(name: &str, model: &str, folder: &str) -> Result<(), Box<dyn Error>> {
     let (load_seconds, peak) = (start.elapsed().as_secs_f64(), peak_bytes());
     let worker = Worker::new(clip, &Inputs::read(Path::new(folder)));
     let version = format!("chinese-clip {}, device {name}", env!("CARGO_PKG_VERSION"));
-    println!("{}", json!({ "version": version, "load_seconds": load_seconds, "peak_bytes": peak }));
-    for line in stdin().lines() {
-        println!("{}", worker.answer(&serde_json::from_str(&line?)?)?);
-    }
-    Ok(())
+    let ready = json!({ "version": version, "load_seconds": load_seconds, "peak_bytes": peak });
+    answer_all(&ready, |request| worker.answer(request))
 }
 
 /// The kept tokens of an array of padded texts.

@@ -11,8 +11,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Deserialize;
-
 use self::peer::Peer;
 use self::worker::Launch;
 use super::{Bench, machine, page};
@@ -66,21 +64,27 @@ pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
     let largest = bench.batches.iter().copied().max().unwrap_or(1);
     let inputs = tempfile::tempdir()?;
     let places = Places { model: &model, inputs: inputs.path() };
-    let (mut peers, work) = places.ours(bench, largest.max(MEMORY_BATCH))?;
+    let (mut peers, mut registers) = places.ours(bench, largest.max(MEMORY_BATCH))?;
     peers.extend(places.python(bench));
     peers.extend(places.candle(bench));
 
-    measure(bench, &mut peers, largest);
+    measure(bench, &mut peers, &mut registers, largest);
 
     let name = sections::heading(bench.name.as_ref(), &model);
     let reference = reference(&peers).map_or("nothing", |at| &peers[at].label);
-    let section =
-        report::section(&name, &peers, &bench.batches, &work, reference, &machine::conditions(&bench.command()));
+    let section = report::section(
+        &name,
+        &peers,
+        &registers.peer,
+        &bench.batches,
+        reference,
+        &machine::conditions(&bench.command()),
+    );
     print!("{section}");
     if !bench.dry_run {
         sections::replace(&page(), "bench --peers", &name, &section)?;
     }
-    for Peer { label, failure, .. } in &peers {
+    for Peer { label, failure, .. } in peers.iter().chain([&registers.peer]) {
         if let Some(reason) = failure {
             eprintln!("not timed, or not to the end: {label}: {reason}");
         }
@@ -93,7 +97,7 @@ pub(super) fn run(bench: &Bench, model: &Path) -> Result<(), Failure> {
 }
 
 /// Memory and loading in fresh processes, then what they compute, then how long it takes.
-fn measure(bench: &Bench, peers: &mut [Peer], largest: usize) {
+fn measure(bench: &Bench, peers: &mut [Peer], registers: &mut Registers, largest: usize) {
     for round in 0..STARTS.min(bench.rounds) {
         for peer in &mut *peers {
             eprintln!("loading, round {}: {}", round + 1, peer.label);
@@ -105,6 +109,7 @@ fn measure(bench: &Bench, peers: &mut [Peer], largest: usize) {
         }
     }
     peers.iter_mut().for_each(Peer::start);
+    registers.peer.start();
     for Stage { name: stage, batch, .. } in STAGES {
         eprintln!("comparing: {stage}");
         let largest = batch.unwrap_or(largest);
@@ -119,12 +124,16 @@ fn measure(bench: &Bench, peers: &mut [Peer], largest: usize) {
     for stage in STAGES {
         for batch in stage.batches(&bench.batches) {
             let stage = stage.name;
-            for peer in &mut *peers {
+            let known = registers.stages.iter().any(|known| known == stage);
+            let mut timed: Vec<&mut Peer> = peers.iter_mut().chain(known.then_some(&mut registers.peer)).collect();
+            for peer in &mut timed {
                 peer.warm_up(stage, batch);
             }
             for round in 0..bench.rounds {
                 eprintln!("{stage}, batch {batch}, round {}", round + 1);
-                peers.iter_mut().for_each(Peer::round);
+                for peer in &mut timed {
+                    peer.round();
+                }
             }
         }
     }
@@ -136,24 +145,11 @@ fn reference(peers: &[Peer]) -> Option<usize> {
     peers.iter().position(|peer| !peer.ours && runs(peer)).or_else(|| peers.iter().position(runs))
 }
 
-/// Floating-point operations: of a picture, of a text, and what the machine does at most in a second.
-#[derive(Deserialize)]
-struct Work {
-    image: Option<f64>,
-    text: f64,
-    peak: f64,
-}
-
-impl Work {
-    /// The share of the peak of a stage whose operations are known.
-    fn share(&self, stage: &str, batch: usize, seconds: f64) -> Option<f64> {
-        let work = match stage {
-            "image" => self.image?,
-            "text" => self.text,
-            _ => return None,
-        };
-        Some(work * batch as f64 / seconds / self.peak)
-    }
+/// The machine at its best: it computes what a stage needs on registers, without a model.
+struct Registers {
+    peer: Peer,
+    /// Those whose operations are known.
+    stages: Vec<String>,
 }
 
 /// What every worker reads.
@@ -163,8 +159,8 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Builds this workspace's worker, lets it write the inputs, and gives a peer for each of its devices.
-    fn ours(&self, bench: &Bench, largest: usize) -> Result<(Vec<Peer>, Work), Failure> {
+    /// Builds this workspace's worker, lets it write the inputs, and gives a peer for each of its devices, and one for the registers.
+    fn ours(&self, bench: &Bench, largest: usize) -> Result<(Vec<Peer>, Registers), Failure> {
         let mut build = bench.cargo(&["build", "--release", "--bin", "bench-worker"]);
         if !build.status()?.success() {
             return Err("the worker does not build".into());
@@ -180,16 +176,16 @@ impl Places<'_> {
         };
         run(&["inputs".into(), self.model.into(), self.inputs.into(), largest.to_string().into()])?;
         let devices: Vec<String> = serde_json::from_slice(&run(&["devices".into()])?)?;
-        let work = serde_json::from_slice(&run(&["work".into(), self.model.into()])?)?;
-        let peers = devices
-            .iter()
-            .map(|device| {
-                let arguments = vec![device.into(), self.model.into(), self.inputs.into()];
-                let launch = Launch { program: program.clone(), arguments, variable: libtorch::library_path() };
-                Peer::new(&format!("chinese-clip, {device}"), true, Ok(launch))
-            })
-            .collect();
-        Ok((peers, work))
+        let stages = serde_json::from_slice(&run(&["stages".into(), self.model.into()])?)?;
+        let peer = |label: &str, arguments| {
+            let launch = Launch { program: program.clone(), arguments, variable: libtorch::library_path() };
+            Peer::new(label, true, Ok(launch))
+        };
+        let of_device = |device: &String| {
+            peer(&format!("chinese-clip, {device}"), vec![device.into(), self.model.into(), self.inputs.into()])
+        };
+        let registers = peer("multiply-adds on registers", vec!["registers".into(), self.model.into()]);
+        Ok((devices.iter().map(of_device).collect(), Registers { peer: registers, stages }))
     }
 
     fn python(&self, bench: &Bench) -> Vec<Peer> {

@@ -48,7 +48,7 @@ pub(super) struct Times {
     pub(super) stage: &'static str,
     pub(super) batch: usize,
     pub(super) rounds: Vec<f64>,
-    calls: usize,
+    pub(super) calls: usize,
 }
 
 impl Peer {
