@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use chinese_clip::config::{PublishedModel, published};
 use chinese_clip::{ChineseClip, ChineseClipConfig, DEMO, DType, Device, LoadOptions, OpenOptions, device, open};
+use chinese_clip_kernels::keep_pages;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 
@@ -22,7 +23,7 @@ pub use inputs::{Inputs, jpeg, pixels, text, token_ids};
 pub use memory::peak_bytes;
 pub use work::{Work, multiply_adds};
 
-/// As in the command: large temporaries come and go with every layer, and this keeps their pages.
+/// As in the command.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -47,8 +48,9 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// The model that the environment asks for.
+    /// The model that the environment asks for; freed pages are kept as in the command.
     pub fn from_environment() -> Self {
+        keep_pages();
         let source = if smoke() { Some(DEMO.into()) } else { std::env::var(MODEL).ok() };
         let config = match &source {
             Some(source) => open(source, &OpenOptions::default()).expect("a checkpoint").config,

@@ -23,6 +23,7 @@ use chinese_clip::{
     Budget, ChineseClip, DType, Embeddings, Encoding, Limits, LoadOptions, OpenOptions, Picture, device, devices, open,
 };
 use chinese_clip_benches::{Inputs, LENGTH, Work, multiply_adds, peak_bytes};
+use chinese_clip_kernels::keep_pages;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,6 +38,7 @@ struct Request {
 }
 
 fn main() -> ExitCode {
+    keep_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {

@@ -23,7 +23,7 @@ use clap::Parser;
 
 use crate::args::Cli;
 
-/// Large temporaries come and go with every layer; this allocator keeps their pages.
+/// Large temporaries come and go with every layer; this allocator keeps their pages if it is told to.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,6 +36,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    chinese_clip_kernels::keep_pages();
     match commands::run(Cli::parse().command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),

@@ -15,6 +15,8 @@
 use std::sync::{Mutex, TryLockError};
 
 mod activation;
+#[cfg(feature = "mimalloc")]
+mod allocator;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod attention;
@@ -36,6 +38,8 @@ mod product;
 mod tiles;
 
 pub use activation::{Activation, activate};
+#[cfg(feature = "mimalloc")]
+pub use allocator::keep_pages;
 pub use attention::{Attention, Rows, attention};
 #[cfg(target_arch = "x86_64")]
 pub use bands::Bands;
