@@ -236,7 +236,8 @@ impl Places<'_> {
             return Err("benches/peers/candle does not build".into());
         }
         let program = folder.join("release").join(format!("candle-peer{}", std::env::consts::EXE_SUFFIX));
-        Ok(Launch { program, arguments: vec![self.model.into(), self.inputs.into()], variable: None })
+        let variable = Some(("MIMALLOC_PURGE_DELAY", "60000".into())); // as this workspace has it
+        Ok(Launch { program, arguments: vec![self.model.into(), self.inputs.into()], variable })
     }
 }
 
