@@ -134,5 +134,28 @@ fn norm(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, product, attention_of_tokens, activation, norm);
+/// Patches of 16 by 16 pixels, of 8 bits a sample at once or by way of normalised numbers.
+fn patches(c: &mut Criterion) {
+    const EDGE: usize = 224;
+    const PATCH: usize = 16;
+    let flex = device("flex").expect("flex");
+    let values = std::array::from_fn(|_| std::array::from_fn(|level| level as f32));
+    let mut group = slow_group(c, "patches");
+    for &batch in Setting::from_environment().batches {
+        group.throughput(Throughput::Elements((batch * 3 * EDGE * EDGE) as u64));
+        let levels: Vec<u8> = (0..batch * 3 * EDGE * EDGE).map(|i| (i * i >> 3) as u8).collect();
+        bench(&mut group, batch, "levels", || kernels::patches_of_levels(&levels, &values, [EDGE; 2], PATCH));
+        bench(&mut group, batch, "levels, then f32", || {
+            kernels::patches(&kernels::planes(&levels, &values, [EDGE; 2]), [3, EDGE, EDGE], PATCH)
+        });
+        let (pixels, grid) = (tensor([batch, 3, EDGE, EDGE], &flex), EDGE / PATCH);
+        bench(&mut group, batch, "burn", || {
+            let parts = pixels.clone().reshape([batch, 3, grid, PATCH, grid, PATCH]).permute([0, 2, 4, 1, 3, 5]);
+            parts.reshape([batch, grid * grid, 3 * PATCH * PATCH])
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, product, attention_of_tokens, activation, norm, patches);
 criterion_main!(benches);

@@ -1,8 +1,9 @@
 //! From bytes to pixel values and from strings to ids: `decode`, `resize` and `tokenise` alone, and `preprocess`, from JPEGs to
-//! a checked batch on the device.
+//! a checked batch.
 
 #![allow(missing_docs, clippy::expect_used)] // criterion's macros make public functions; a bench fails by panicking
 
+use chinese_clip::preprocess::Levels;
 use chinese_clip::{
     Dialect, EncodeOptions, ImageProcessor, Limits, Picture, PixelBatch, PreprocessorConfig, Tokenizer,
 };
@@ -22,7 +23,7 @@ fn parts(c: &mut Criterion) {
         group.finish();
         let mut group = c.benchmark_group("resize");
         group.throughput(Throughput::Elements(1));
-        group.bench_function(&id, |b| b.iter(|| processor.process(&pictures)));
+        group.bench_function(&id, |b| b.iter(|| processor.levels(&pictures)));
         group.finish();
     }
 }
@@ -41,8 +42,8 @@ fn whole(c: &mut Criterion) {
                 b.iter(|| {
                     let pictures: Result<Vec<_>, _> =
                         files.par_iter().map(|file| Picture::decode(file, &limits)).collect();
-                    let pixels = processor.process(&pictures.expect("JPEGs")).expect("pictures");
-                    let batch = PixelBatch::new(pixels.data, pixels.shape, &setting.config.vision_config, &device);
+                    let Levels { data, shape, values } = processor.levels(&pictures.expect("JPEGs")).expect("pictures");
+                    let batch = PixelBatch::of_levels(data, values, shape, &setting.config.vision_config, &device);
                     sync(&device);
                     batch
                 });

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
-use chinese_clip::preprocess::Pixels;
+use chinese_clip::preprocess::Levels;
 use chinese_clip::{Budget, ChineseClip, Embeddings, ImageProcessor, Limits, Patches};
 use rayon::prelude::*;
 
@@ -17,7 +17,7 @@ pub(crate) struct Batch {
     /// Indices of the pictures, of those that failed as well.
     pub(crate) indices: std::ops::Range<usize>,
     /// What each became.
-    pub(crate) pixels: Vec<Result<Pixels, CliError>>,
+    pub(crate) levels: Vec<Result<Levels, CliError>>,
 }
 
 /// Hands the pictures to `sink`, batch by batch, in order, until it gives `false` or an error.
@@ -33,8 +33,8 @@ pub(crate) fn for_each_batch(
         scope.spawn(move || {
             for (number, chunk) in paths.chunks(size).enumerate() {
                 let start = number * size;
-                let pixels = chunk.par_iter().map(|path| prepare(path, processor, limits)).collect();
-                if sender.send(Batch { indices: start..start + chunk.len(), pixels }).is_err() {
+                let levels = chunk.par_iter().map(|path| prepare(path, processor, limits)).collect();
+                if sender.send(Batch { indices: start..start + chunk.len(), levels }).is_err() {
                     return; // the sink has enough
                 }
             }
@@ -48,10 +48,10 @@ pub(crate) fn for_each_batch(
     })
 }
 
-fn prepare(path: &Path, processor: &ImageProcessor, limits: &Limits) -> Result<Pixels, CliError> {
+fn prepare(path: &Path, processor: &ImageProcessor, limits: &Limits) -> Result<Levels, CliError> {
     let picture = inputs::picture(path, processor, limits)?;
     processor
-        .process(std::slice::from_ref(&picture))
+        .levels(std::slice::from_ref(&picture))
         .map_err(|error| CliError::Picture { path: path.into(), source: error })
 }
 
@@ -87,11 +87,11 @@ impl Wanted<'_> {
     }
 
     /// The rows of a batch that is not empty.
-    fn rows(&self, pixels: Pixels) -> Result<Embeddings, CliError> {
+    fn rows(&self, levels: Levels) -> Result<Embeddings, CliError> {
         Ok(match self {
-            Self::Embeddings(clip) => clip.pixel_features(pixels)?,
+            Self::Embeddings(clip) => clip.level_features(levels)?,
             Self::Patches(patches) => {
-                let features = patches.of_pixels(pixels)?;
+                let features = patches.of_pixels(levels.pixels())?;
                 Embeddings::new(features.values, features.shape[1..].iter().product())
             }
         })
@@ -118,27 +118,31 @@ pub(crate) fn for_each_features(
     let [height, width] = wanted.size();
     let size = wanted.budget().pictures([height, width]);
     for_each_batch(paths, wanted.processor(), limits, size, |batch| {
-        let (mut indices, mut data, end) = (Vec::new(), Vec::new(), batch.indices.end);
-        for (index, pixels) in batch.indices.zip(batch.pixels) {
-            match pixels.and_then(|pixels| fits(pixels, [height, width], &paths[index])) {
-                Ok(pixels) => {
+        let (mut indices, mut prepared, end) = (Vec::new(), Vec::new(), batch.indices.end);
+        for (index, levels) in batch.indices.zip(batch.levels) {
+            match levels.and_then(|levels| fits(levels, [height, width], &paths[index])) {
+                Ok(levels) => {
                     indices.push(index);
-                    data.extend_from_slice(&pixels.data);
+                    prepared.push(levels);
                 }
                 Err(error) => failed(&error),
             }
         }
-        let shape = [indices.len(), 3, height, width];
-        let embeddings =
-            if indices.is_empty() { Embeddings::new(Vec::new(), 0) } else { wanted.rows(Pixels { data, shape })? };
+        let embeddings = match prepared.first() {
+            None => Embeddings::new(Vec::new(), 0),
+            Some(Levels { values, .. }) => {
+                let data = prepared.iter().map(|levels| levels.data.as_slice()).collect::<Vec<_>>().concat();
+                wanted.rows(Levels { data, shape: [prepared.len(), height, width], values: values.clone() })?
+            }
+        };
         sink(Features { indices, end, embeddings })
     })
 }
 
-fn fits(pixels: Pixels, expected: [usize; 2], path: &Path) -> Result<Pixels, CliError> {
-    let [_, _, height, width] = pixels.shape;
+fn fits(levels: Levels, expected: [usize; 2], path: &Path) -> Result<Levels, CliError> {
+    let [_, height, width] = levels.shape;
     if [height, width] == expected {
-        Ok(pixels)
+        Ok(levels)
     } else {
         Err(CliError::PictureSize { path: path.into(), width, height, expected })
     }

@@ -49,7 +49,7 @@ pub use int8::{Int8Weights, int8, int8_scale};
 pub use isa::{Isa, VARIABLE};
 pub use norm::{LayerNorm, layer_norm};
 pub use packing::pack_rows;
-pub use patches::patches;
+pub use patches::{LevelValues, patches, patches_of_levels, planes};
 pub use product::{affine, pack};
 pub use tiles::{Epilogue, PANEL};
 

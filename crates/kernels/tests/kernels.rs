@@ -5,7 +5,7 @@ mod common;
 
 use chinese_clip_kernels::{
     Activation, Attention, Element, Epilogue, Isa, LayerNorm, PANEL, Rows, activate, affine, attention, layer_norm,
-    on_threads, pack, pack_rows, patches,
+    on_threads, pack, pack_rows, patches, patches_of_levels, planes,
 };
 use common::{numbers, pairs, widened};
 
@@ -346,5 +346,23 @@ fn patches_of_any_picture() {
             }
         }
         assert!(rows.next().is_none());
+    }
+}
+
+#[test]
+fn levels_become_their_values() {
+    let of_level = |channel: usize, level: u8| (1000 * channel + usize::from(level)) as f32 / 7.0;
+    let values = std::array::from_fn(|channel| std::array::from_fn(|level| of_level(channel, level as u8)));
+    for [b, height, width, p] in [[1, 1, 1, 1], [2, 8, 8, 4], [1, 11, 7, 3], [3, 5, 14, 5], [1, 40, 33, 16]] {
+        let plane = height * width;
+        let levels: Vec<u8> = (0..b * plane * 3).map(|i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let value = |i: usize| {
+            let (picture, channel, at) = (i / (3 * plane), i / plane % 3, i % plane);
+            of_level(channel, levels[(picture * plane + at) * 3 + channel])
+        };
+        let pixels: Vec<f32> = (0..levels.len()).map(value).collect();
+        assert_eq!(planes(&levels, &values, [height, width]), pixels);
+        let found = patches_of_levels(&levels, &values, [height, width], p);
+        assert_eq!(found, patches(&pixels, [3, height, width], p), "{b} {height} {width} {p}");
     }
 }

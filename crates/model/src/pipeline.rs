@@ -9,7 +9,8 @@ use chinese_clip_config::{ChineseClipConfig, Limits, Size};
 use chinese_clip_nn::{PixelBatch, VisionError};
 use chinese_clip_preprocess::cn_clip::CONTEXT_LENGTH;
 use chinese_clip_preprocess::{
-    Alpha, Dialect, EncodeOptions, Encoding, ImageProcessor, Overlong, Padding, Picture, Pixels, TextBatch, Tokenizer,
+    Alpha, Dialect, EncodeOptions, Encoding, ImageProcessor, Levels, Overlong, Padding, Picture, Pixels, TextBatch,
+    Tokenizer,
 };
 use chinese_clip_text_bert::TokenBatch;
 
@@ -219,19 +220,23 @@ impl ChineseClip {
 
     /// Features of pictures as `get_image_features` gives them: not normalised.
     pub fn image_features(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
-        self.in_batches(pictures.len(), |range| self.batch_features(self.images.process(&pictures[range])?))
+        self.in_batches(pictures.len(), |range| self.level_features(self.images.levels(&pictures[range])?))
     }
 
     /// Features of prepared pixels, in batches within the [budget](Self::budget): not normalised.
     pub fn pixel_features(&self, pixels: Pixels) -> Result<Embeddings, Error> {
-        let [count, channels, height, width] = pixels.shape;
-        if count <= self.pictures_in_a_batch() || !pixels.data.len().is_multiple_of(count) {
-            return self.batch_features(pixels);
-        }
-        let len = pixels.data.len() / count;
-        self.in_batches(count, |range| {
-            let shape = [range.len(), channels, height, width];
-            self.batch_features(Pixels { data: pixels.data[range.start * len..range.end * len].to_vec(), shape })
+        let Pixels { data, shape: [count, channels, height, width] } = pixels;
+        self.in_batches_of(data, count, |data, count| {
+            PixelBatch::new(data, [count, channels, height, width], &self.config().vision_config, &self.device)
+        })
+    }
+
+    /// The same of pixels in 8 bits: equal features, a quarter of the memory.
+    pub fn level_features(&self, levels: Levels) -> Result<Embeddings, Error> {
+        let Levels { data, shape: [count, height, width], values } = levels;
+        self.in_batches_of(data, count, |data, count| {
+            let shape = [count, height, width];
+            PixelBatch::of_levels(data, values.clone(), shape, &self.config().vision_config, &self.device)
         })
     }
 
@@ -248,10 +253,23 @@ impl ChineseClip {
         Ok(Embeddings::concat(parts.collect::<Result<_, Error>>()?, self.config().projection_dim))
     }
 
-    fn batch_features(&self, pixels: Pixels) -> Result<Embeddings, Error> {
-        let batch = PixelBatch::new(pixels.data, pixels.shape, &self.config().vision_config, &self.device)?;
-        let features = host(&self.device, || self.model.get_image_features(&batch))?;
-        Ok(Embeddings::new(features, self.config().projection_dim))
+    /// Features of `count` pictures in one array.
+    fn in_batches_of<T: Clone>(
+        &self,
+        data: Vec<T>,
+        count: usize,
+        batch: impl Fn(Vec<T>, usize) -> Result<PixelBatch, VisionError>,
+    ) -> Result<Embeddings, Error> {
+        let features = |data, count| {
+            let batch = batch(data, count)?;
+            let features = host(&self.device, || self.model.get_image_features(&batch))?;
+            Ok(Embeddings::new(features, self.config().projection_dim))
+        };
+        if count <= self.pictures_in_a_batch() || !data.len().is_multiple_of(count) {
+            return features(data, count);
+        }
+        let len = data.len() / count;
+        self.in_batches(count, |range| features(data[range.start * len..range.end * len].to_vec(), range.len()))
     }
 
     /// Logits and probabilities of every picture against every text.

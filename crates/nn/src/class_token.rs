@@ -9,6 +9,7 @@
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
+use chinese_clip_kernels::PANEL;
 
 use crate::{Packing, PreparedLinear, Rows, Sequences, fast};
 
@@ -21,7 +22,7 @@ impl ClassToken {
     /// bits cost less than what would take their place.
     pub(crate) fn of(qkv: &PreparedLinear, heads: usize, inner: usize) -> Option<Self> {
         let head = inner / heads;
-        if qkv.packing() == Packing::Int8 || !head.is_multiple_of(fast::PANEL) || !fast::attends_packed(&qkv.bias()) {
+        if qkv.packing() == Packing::Int8 || !head.is_multiple_of(PANEL) || !fast::attends_packed(&qkv.bias()) {
             return None;
         }
         let keys = qkv.columns(inner..2 * inner); // [D, H * E]
@@ -31,7 +32,7 @@ impl ClassToken {
             let weight = keys.clone().narrow(1, h * head, head).transpose() * scale;
             PreparedLinear::from(Linear { weight: Param::from_tensor(weight), bias: None }).pack(Packing::Whole)
         };
-        width.is_multiple_of(fast::PANEL).then(|| Self((0..heads).map(transposed).collect()))
+        width.is_multiple_of(PANEL).then(|| Self((0..heads).map(transposed).collect()))
     }
 
     /// What attention hands to its output layer; `None` where the kernels do not take `x`.

@@ -13,8 +13,9 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use bytemuck::Pod;
 use chinese_clip_config::Activation;
-pub(crate) use chinese_clip_kernels::PANEL;
-use chinese_clip_kernels::{self as kernels, Bf16Weights, Element, Epilogue, Int8Weights, Isa, Rows};
+use chinese_clip_kernels::{
+    self as kernels, Bf16Weights, Element, Epilogue, Int8Weights, Isa, LevelValues, PANEL, Rows,
+};
 
 use crate::Packing;
 
@@ -100,6 +101,21 @@ pub(crate) fn patches(pixels: &Tensor<4>, patch: usize) -> Option<Tensor<3>> {
     let [b, c, height, width] = pixels.dims();
     let rows = kernels::patches(Contiguous::of(pixels)?.numbers(), [c, height, width], patch);
     Some(tensor(rows, [b, height / patch * (width / patch) + 1, c * patch * patch]))
+}
+
+/// The same of levels `[B, H, W, 3]`, in `dtype` on `device`.
+pub(crate) fn patches_of_levels(
+    levels: &[u8],
+    values: &LevelValues,
+    [b, height, width]: [usize; 3],
+    patch: usize,
+    dtype: DType,
+    device: &Device,
+) -> Option<Tensor<3>> {
+    (dtype == DType::F32 && *device == Device::flex()).then(|| {
+        let rows = kernels::patches_of_levels(levels, values, [height, width], patch);
+        tensor(rows, [b, height / patch * (width / patch) + 1, 3 * patch * patch])
+    })
 }
 
 /// Weights in short numbers.

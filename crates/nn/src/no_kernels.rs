@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
+use chinese_clip_kernels::LevelValues;
 
 use crate::Packing;
-
-pub(crate) const PANEL: usize = 16;
 
 pub(crate) fn pack(_: &Tensor<2>) -> Option<Tensor<2>> {
     None
@@ -43,6 +42,17 @@ pub(crate) fn layer_norm<const D: usize>(
 }
 
 pub(crate) fn patches(_: &Tensor<4>, _: usize) -> Option<Tensor<3>> {
+    None
+}
+
+pub(crate) fn patches_of_levels(
+    _: &[u8],
+    _: &LevelValues,
+    _: [usize; 3],
+    _: usize,
+    _: DType,
+    _: &Device,
+) -> Option<Tensor<3>> {
     None
 }
 

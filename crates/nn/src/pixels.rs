@@ -3,15 +3,33 @@
 //! Shapes: B pictures, S the model's `image_size`, H rows, W columns, P edge of a patch, N = H / P rows and M = W / P columns of
 //! patches.
 
+use std::sync::Arc;
+
 use burn::tensor::{DType, Device, Tensor, TensorData, s};
 use chinese_clip_config::VisionConfig;
+use chinese_clip_kernels::{self as kernels, LevelValues};
 
 use crate::{VisionError, fast};
 
-/// Normalised pixels of B pictures of one size, on a device. A tower cannot fail on it.
+/// Normalised pixels of B pictures of one size, for a device. A tower cannot fail on it.
 #[derive(Debug, Clone)]
-pub struct PixelBatch {
-    pixels: Tensor<4>,
+pub struct PixelBatch(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// `[B, 3, H, W]`, on the device.
+    Values(Tensor<4>),
+    Levels(Levels),
+}
+
+/// 8 bits a sample, on the host until a tower asks.
+#[derive(Debug, Clone)]
+struct Levels {
+    levels: Arc<Vec<u8>>,
+    values: Arc<LevelValues>,
+    /// B, H and W of `[B, H, W, 3]`.
+    shape: [usize; 3],
+    device: Device,
 }
 
 impl PixelBatch {
@@ -22,12 +40,8 @@ impl PixelBatch {
         config: &VisionConfig,
         device: &Device,
     ) -> Result<Self, VisionError> {
-        let [_, channels, height, width] = shape;
-        check_length(&pixels, shape)?;
-        let expected = config.image_size;
-        if [channels, height, width] != [config.num_channels, expected, expected] {
-            return Err(VisionError::Size { height, width, channels, expected });
-        }
+        check_length(pixels.len(), shape)?;
+        check_size(shape, config)?;
         Ok(Self::checked(pixels, shape, device))
     }
 
@@ -40,7 +54,7 @@ impl PixelBatch {
         device: &Device,
     ) -> Result<Self, VisionError> {
         let [_, channels, height, width] = shape;
-        check_length(&pixels, shape)?;
+        check_length(pixels.len(), shape)?;
         let patch = config.patch_size;
         if channels != config.num_channels || height < patch || width < patch {
             return Err(VisionError::NoPatch { height, width, channels, patch });
@@ -48,13 +62,35 @@ impl PixelBatch {
         Ok(Self::checked(pixels, shape, device))
     }
 
+    /// The batch of [`new`](Self::new) whose pixels are the `values` of 8-bit levels `[B, S, S, 3]`, `shape = [B, S, S]`. On `flex` patches
+    /// are made of the levels themselves.
+    pub fn of_levels(
+        levels: Vec<u8>,
+        values: Arc<LevelValues>,
+        shape: [usize; 3],
+        config: &VisionConfig,
+        device: &Device,
+    ) -> Result<Self, VisionError> {
+        let [count, height, width] = shape;
+        check_length(levels.len(), [count, height, width, 3])?;
+        check_size([count, 3, height, width], config)?;
+        Ok(Self(Source::Levels(Levels { levels: Arc::new(levels), values, shape, device: device.clone() })))
+    }
+
     fn checked(pixels: Vec<f32>, shape: [usize; 4], device: &Device) -> Self {
-        Self { pixels: Tensor::from_data(TensorData::new(pixels, shape), (device, DType::F32)) }
+        Self(Source::Values(Tensor::from_data(TensorData::new(pixels, shape), (device, DType::F32))))
     }
 
     /// The pixels in `dtype`, `[B, 3, H, W]`.
     pub fn pixels(&self, dtype: DType) -> Tensor<4> {
-        self.pixels.clone().cast(dtype)
+        match &self.0 {
+            Source::Values(pixels) => pixels.clone().cast(dtype),
+            Source::Levels(Levels { levels, values, shape: [_, height, width], device }) => {
+                let pixels = kernels::planes(levels, values, [*height, *width]);
+                let pixels: Tensor<4> = Tensor::from_data(TensorData::new(pixels, self.shape()), (device, DType::F32));
+                pixels.cast(dtype)
+            }
+        }
     }
 
     /// Zeros, in the place of the class token, and the patches, row by row; what is left of the picture is dropped.
@@ -62,6 +98,11 @@ impl PixelBatch {
     /// # Shapes
     /// The result, in `dtype`: `[B, N * M + 1, 3 * P * P]`.
     pub fn patches(&self, p: usize, dtype: DType) -> Tensor<3> {
+        if let Source::Levels(Levels { levels, values, shape, device }) = &self.0
+            && let Some(patches) = fast::patches_of_levels(levels, values, *shape, p, dtype, device)
+        {
+            return patches;
+        }
         let pixels = self.pixels(dtype);
         fast::patches(&pixels, p).unwrap_or_else(|| {
             let [b, c, height, width] = pixels.dims();
@@ -75,16 +116,29 @@ impl PixelBatch {
 
     /// `[B, 3, H, W]`.
     pub fn shape(&self) -> [usize; 4] {
-        self.pixels.dims()
+        match &self.0 {
+            Source::Values(pixels) => pixels.dims(),
+            Source::Levels(Levels { shape: [count, height, width], .. }) => [*count, 3, *height, *width],
+        }
     }
 }
 
-fn check_length(pixels: &[f32], shape: [usize; 4]) -> Result<(), VisionError> {
-    let (expected, found) = (shape.iter().product(), pixels.len());
+fn check_length(found: usize, shape: [usize; 4]) -> Result<(), VisionError> {
+    let expected = shape.iter().product();
     if found != expected {
         return Err(VisionError::Length { found, shape, expected });
     }
     if shape[0] == 0 { Err(VisionError::Empty) } else { Ok(()) }
+}
+
+/// Of `[B, 3, S, S]`.
+fn check_size([_, channels, height, width]: [usize; 4], config: &VisionConfig) -> Result<(), VisionError> {
+    let expected = config.image_size;
+    if [channels, height, width] == [config.num_channels, expected, expected] {
+        Ok(())
+    } else {
+        Err(VisionError::Size { height, width, channels, expected })
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +155,16 @@ mod tests {
             (4, [1, 1, 2, 2], "1 channels"),
         ] {
             let batch = PixelBatch::new(vec![0.0; elements], shape, &config, &Device::flex());
+            let message = batch.unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        for (elements, shape, part) in [
+            (11, [1, 2, 2], "11 elements, the shape [1, 2, 2, 3] needs 12"),
+            (0, [0, 2, 2], "no picture"),
+            (18, [1, 2, 3], "input image size (2x3, 3 channels) doesn't match model (2x2"),
+        ] {
+            let values = Arc::new([[0.0; 256]; 3]);
+            let batch = PixelBatch::of_levels(vec![0; elements], values, shape, &config, &Device::flex());
             let message = batch.unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }

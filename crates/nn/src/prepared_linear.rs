@@ -9,6 +9,7 @@ use burn::nn::Linear;
 use burn::tensor::module::linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use chinese_clip_config::Activation;
+use chinese_clip_kernels::PANEL;
 
 use crate::{Packing, activate, fast};
 
@@ -78,7 +79,7 @@ impl PreparedLinear {
         }
         let weight = self.weight.val();
         if let Some(short) = fast::Short::pack(&weight, packing) {
-            let nothing = Tensor::empty([0, fast::PANEL], (&weight.device(), weight.dtype()));
+            let nothing = Tensor::empty([0, PANEL], (&weight.device(), weight.dtype()));
             return Self { weight: Param::from_tensor(nothing), layout: Layout::Short(short), ..self };
         }
         match fast::pack(&weight) {
@@ -139,13 +140,13 @@ impl PreparedLinear {
     fn part(&self, columns: Range<usize>) -> Part<'_> {
         let (weight, bias) = (self.weight.val(), self.bias());
         let (start, count, all) = (columns.start, columns.len(), self.outputs);
-        let panels = start.is_multiple_of(fast::PANEL) && count.is_multiple_of(fast::PANEL);
+        let panels = start.is_multiple_of(PANEL) && count.is_multiple_of(PANEL);
         let weight = match &self.layout {
             Layout::Short(short) if panels => Weight::Short(short, columns),
             Layout::Short(short) => Weight::Plain(short.unpack(&bias).narrow(1, start, count)),
             Layout::Panels if panels => {
-                let inputs = weight.dims()[0] * fast::PANEL / all;
-                Weight::Panels(weight.narrow(0, start / fast::PANEL * inputs, count / fast::PANEL * inputs))
+                let inputs = weight.dims()[0] * PANEL / all;
+                Weight::Panels(weight.narrow(0, start / PANEL * inputs, count / PANEL * inputs))
             }
             Layout::Panels => Weight::Plain(unpacked(weight, all).narrow(1, start, count)),
             Layout::Plain => Weight::Plain(weight.narrow(1, start, count)),

@@ -17,8 +17,8 @@ pub use dialect::Dialect;
 pub use encoding::{EncodeOptions, Encoding, Overlong, Padding, TextBatch};
 pub use error::PreprocessError;
 pub use image::{
-    Alpha, BatchFeature, ChannelDimension, ImageArray, ImageInput, ImageProcessor, Mode, Orientation, PerChannel,
-    Picture, Pixels, PreprocessOptions, Values, Warning, resize,
+    Alpha, BatchFeature, ChannelDimension, ImageArray, ImageInput, ImageProcessor, Levels, Mode, Orientation,
+    PerChannel, Picture, Pixels, PreprocessOptions, Values, Warning, resize,
 };
 pub use processor::{BatchEncoding, Inputs, PaddingStrategy, Processor, ProcessorOptions, TokenizeOptions};
 pub use tokenizer::Tokenizer;

@@ -128,8 +128,11 @@ fn batches_change_nothing_but_the_speed() {
         };
         same("texts", &split.encode_texts(&texts).unwrap(), &whole.encode_texts(&texts).unwrap());
         same("images", &split.encode_images(&pictures).unwrap(), &whole.encode_images(&pictures).unwrap());
-        let pixels = split.image_processor().process(&pictures).unwrap();
-        same("pixels", &split.pixel_features(pixels).unwrap(), &whole.image_features(&pictures).unwrap());
+        let levels = split.image_processor().levels(&pictures).unwrap();
+        let features = whole.pixel_features(levels.pixels()).unwrap();
+        assert_eq!(whole.level_features(levels.clone()).unwrap(), features);
+        same("pixels", &split.pixel_features(levels.pixels()).unwrap(), &features);
+        same("levels", &split.level_features(levels).unwrap(), &features);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Both towers against the reference, layer by layer, on every device and in every dtype it has.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chinese_clip::{
     ChineseClipModel, DType, Device, Error, FullOutput, Intermediate, Mask, PixelBatch, PreparedModel, Recorder,
@@ -122,6 +123,34 @@ fn states_of_the_joint_model_equal_the_reference() {
                 golden.close(&format!("{side}.layer.{i}.output"), &values(&states[i + 1]));
             }
         }
+    }
+}
+
+/// Patches are made of levels in another way than of numbers, and must be the same numbers.
+#[test]
+fn levels_are_their_values() {
+    for (name, device, dtype) in cases() {
+        let golden = Golden::load(name, &device, dtype);
+        let config = golden_checkpoint(name).config.vision_config;
+        let (count, edge, patch) = (3, config.image_size, config.patch_size);
+        let plane = edge * edge;
+        let levels: Vec<u8> = (0..count * plane * 3).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let of_level = |channel: usize, level: u8| f32::from(level) / 51.0 - 2.5 + channel as f32;
+        let table = std::array::from_fn(|channel| std::array::from_fn(|level| of_level(channel, level as u8)));
+        let value = |i: usize| {
+            let (picture, channel, at) = (i / (3 * plane), i / plane % 3, i % plane);
+            of_level(channel, levels[(picture * plane + at) * 3 + channel])
+        };
+        let numbers = (0..levels.len()).map(value).collect();
+        let numbers = PixelBatch::new(numbers, [count, 3, edge, edge], &config, &device).unwrap();
+        let shape = [count, edge, edge];
+        let levels = PixelBatch::of_levels(levels.clone(), Arc::new(table), shape, &config, &device).unwrap();
+        assert_eq!(levels.shape(), numbers.shape());
+        assert_eq!(values(&levels.pixels(dtype)), values(&numbers.pixels(dtype)), "{name} in {dtype:?} on {device:?}");
+        let patches = |batch: &PixelBatch| values(&batch.patches(patch, dtype));
+        assert_eq!(patches(&levels), patches(&numbers), "{name} in {dtype:?} on {device:?}");
+        let features = |batch| values(&golden.model.get_image_features(batch, &mut Recorder::off()));
+        assert_eq!(features(&levels), features(&numbers), "{name} in {dtype:?} on {device:?}");
     }
 }
 

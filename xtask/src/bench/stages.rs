@@ -8,11 +8,11 @@ use super::{Bench, machine, milliseconds, page, plot, table};
 use crate::{Failure, page as sections, root};
 
 /// In the order of the page, with what a call is.
-const STAGES: [(&str, &str); 14] = [
+const STAGES: [(&str, &str); 15] = [
     ("decode", "One JPEG in memory to a picture."),
-    ("resize", "One picture to normalised pixels of 224x224."),
+    ("resize", "One picture to what the image tower takes: 224x224, 8 bits a sample."),
     ("tokenise", "Strings to token ids."),
-    ("preprocess", "JPEGs of 640x480 in memory to a checked batch on the device."),
+    ("preprocess", "JPEGs of 640x480 in memory to a checked batch."),
     ("text", "The text tower: texts padded to 52 tokens, on the device, to features on the device."),
     ("image", "The image tower: pixels on the device to features on the device."),
     ("jpeg-to-embedding", "The pipeline: JPEGs of 640x480 in memory to embeddings on the host."),
@@ -30,6 +30,11 @@ const STAGES: [(&str, &str); 14] = [
     ("attention", "The kernel of attention: 12 heads of width 64, 197 tokens to a picture; likewise."),
     ("activation", "The kernel of GELU, on one thread: 197 x 3072 numbers to a picture."),
     ("norm", "The kernel of layer normalisation: 197 tokens of width 768 to a picture."),
+    (
+        "patches",
+        "Pictures of 224x224 to rows of patches of 16x16: from 8 bits a sample at once, or by way of normalised numbers; `burn` begins with \
+         these.",
+    ),
 ];
 
 pub(super) fn run(bench: &Bench) -> Result<(), Failure> {

@@ -31,18 +31,19 @@ pub(super) fn run(args: &PreprocessArgs) -> Result<Outcome, CliError> {
         let mut size: Option<[usize; 2]> = None;
         file.write_all(&npy_header(&[0, 3, 0, 0])).map_err(write_failed)?;
         pictures::for_each_batch(&args.images, &processor, &options.limits, batch, |batch| {
-            for (path, pixels) in args.images[batch.indices].iter().zip(batch.pixels) {
+            for (path, levels) in args.images[batch.indices].iter().zip(batch.levels) {
                 bar.inc(1);
-                match pixels {
+                match levels {
                     Err(error) => bar.suspend(|| messages::error(&error)),
-                    Ok(pixels) => {
-                        let [_, _, height, width] = pixels.shape;
+                    Ok(levels) => {
+                        let [_, height, width] = levels.shape;
                         let [first_height, first_width] = *size.get_or_insert([height, width]);
                         if (height, width) != (first_height, first_width) {
                             let path = path.clone();
                             return Err(CliError::MixedSizes { path, width, height, first_width, first_height });
                         }
-                        let bytes: Vec<u8> = pixels.data.iter().flat_map(|value| value.to_le_bytes()).collect();
+                        let bytes: Vec<u8> =
+                            levels.pixels().data.iter().flat_map(|value| value.to_le_bytes()).collect();
                         file.write_all(&bytes).map_err(write_failed)?;
                         names.push(path.display().to_string());
                     }

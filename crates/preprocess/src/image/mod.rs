@@ -39,5 +39,5 @@ pub use options::{PerChannel, PreprocessOptions};
 pub use orientation::Orientation;
 pub use picture::{Mode, Picture};
 pub use preprocess::{BatchFeature, ImageInput, Warning};
-pub use processor::{ImageProcessor, Pixels};
+pub use processor::{ImageProcessor, Levels, Pixels};
 pub use resize::resize;

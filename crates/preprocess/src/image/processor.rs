@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use chinese_clip_config::{Limits, PreprocessorConfig, Resample, Size};
+use chinese_clip_kernels::{LevelValues, planes};
 use rayon::prelude::*;
 
 use super::alpha::Alpha;
@@ -15,7 +17,7 @@ use super::decode::decode_at_least;
 use super::orientation::Orientation;
 use super::picture::{Mode, Picture, Samples, check_bytes, open_with};
 use super::resize::{clip16, resize_unchecked, resize_wide};
-use super::steps::{Tables, crop};
+use super::steps::{crop, level_values};
 use crate::{Dialect, PreprocessError};
 
 /// What the image tower reads.
@@ -25,6 +27,30 @@ pub struct Pixels {
     pub data: Vec<f32>,
     /// `[B, 3, H, W]`.
     pub shape: [usize; 4],
+}
+
+/// The same in the 8 bits that a sample has before it is rescaled and normalised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Levels {
+    /// `[B, H, W, 3]`, row by row.
+    pub data: Vec<u8>,
+    /// B, H and W.
+    pub shape: [usize; 3],
+    /// What rescaling and normalising make of each level of each channel.
+    pub values: Arc<LevelValues>,
+}
+
+impl Levels {
+    /// What the image tower reads.
+    ///
+    /// # Panics
+    /// If `data` have another length than `shape` says.
+    pub fn pixels(&self) -> Pixels {
+        let [pictures, height, width] = self.shape;
+        assert_eq!(self.data.len(), pictures * height * width * 3, "levels of {:?}", self.shape);
+        let data = planes(&self.data, &self.values, [height, width]);
+        Pixels { data, shape: [pictures, 3, height, width] }
+    }
 }
 
 /// Turns pictures into pixel values: convert to RGB, resize, centre crop, rescale, normalise.
@@ -131,14 +157,26 @@ impl ImageProcessor {
     /// `B` pictures to `[B, 3, H, W]`, in parallel, in the order given.
     ///
     /// # Errors
+    /// As [`levels`](Self::levels).
+    pub fn process(&self, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
+        Ok(self.levels(pictures)?.pixels())
+    }
+
+    /// What [`process`](Self::process) makes, in 8 bits a sample.
+    ///
+    /// # Errors
     /// When there are no pictures, when they come out in different sizes, when a result would be too large, when the configuration is
     /// invalid, and when `do_convert_rgb` is off and a picture is not RGB: the reference refuses it too, unless `load_image` converted it.
-    pub fn process(&self, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
-        self.process_with(&self.config, pictures)
+    pub fn levels(&self, pictures: &[Picture]) -> Result<Levels, PreprocessError> {
+        self.levels_with(&self.config, pictures)
     }
 
     /// [`process`](Self::process) with another configuration for this call.
     pub fn process_with(&self, config: &PreprocessorConfig, pictures: &[Picture]) -> Result<Pixels, PreprocessError> {
+        Ok(self.levels_with(config, pictures)?.pixels())
+    }
+
+    fn levels_with(&self, config: &PreprocessorConfig, pictures: &[Picture]) -> Result<Levels, PreprocessError> {
         config.validate().map_err(|source| PreprocessError::Config { source })?;
         self.check_count(pictures.len())?;
         let at = |(index, source)| PreprocessError::AtPicture { index, source: Box::new(source) };
@@ -151,15 +189,16 @@ impl ImageProcessor {
             let (width, height) = sizes[index];
             return Err(PreprocessError::MixedSizes { index, width, height, first_width, first_height });
         }
-        let tables = Tables::new(config);
-        let plane = first_width * first_height;
-        let mut data = vec![0.0; pictures.len() * 3 * plane];
-        data.par_chunks_exact_mut(3 * plane).zip(pictures).for_each(|(out, picture)| {
+        let cropped = |picture| {
             let (rgb, size) = self.resized(config, picture);
-            let rgb = if config.do_center_crop { Cow::Owned(crop(&rgb, 3, size, config.crop_size)) } else { rgb };
-            tables.apply(&rgb, out);
-        });
-        Ok(Pixels { data, shape: [pictures.len(), 3, first_height, first_width] })
+            if config.do_center_crop { crop(&rgb, 3, size, config.crop_size) } else { rgb.into_owned() }
+        };
+        let data = match pictures {
+            [picture] => cropped(picture),
+            _ => pictures.par_iter().map(cropped).collect::<Vec<_>>().concat(),
+        };
+        let values = Arc::new(level_values(config));
+        Ok(Levels { data, shape: [pictures.len(), first_height, first_width], values })
     }
 
     pub(super) fn check_count(&self, pictures: usize) -> Result<(), PreprocessError> {

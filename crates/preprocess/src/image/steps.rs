@@ -3,6 +3,7 @@
 //! Shapes: H, W rows and columns; C channels.
 
 use chinese_clip_config::{CropSize, PreprocessorConfig};
+use chinese_clip_kernels::LevelValues;
 
 /// Where the crop meets the picture along one axis.
 struct Overlap {
@@ -39,33 +40,19 @@ pub(super) fn crop<T: Copy + Default>(
     out
 }
 
-/// What `rescale` and `normalize` make of each value of each channel.
-pub(super) struct Tables([[f32; 256]; 3]);
-
-impl Tables {
-    pub(super) fn new(config: &PreprocessorConfig) -> Self {
-        // torchvision's ToTensor divides by 255 in f32, which comes to the same for every value.
-        let rescale = |value: u8| {
-            if config.do_rescale { (f64::from(value) * config.rescale_factor) as f32 } else { f32::from(value) }
-        };
-        let (mean, std) = (config.image_mean.map(|m| m as f32), config.image_std.map(|s| s as f32));
-        let mut tables = [[0.0; 256]; 3];
-        for (channel, table) in tables.iter_mut().enumerate() {
-            for (value, out) in (0..=255).zip(table) {
-                let scaled = rescale(value);
-                *out = if config.do_normalize { (scaled - mean[channel]) / std[channel] } else { scaled };
-            }
-        }
-        Self(tables)
-    }
-
-    /// `[H, W, 3] -> [3, H, W]`.
-    pub(super) fn apply(&self, rgb: &[u8], out: &mut [f32]) {
-        let (pixels, _) = rgb.as_chunks::<3>();
-        for (channel, (table, plane)) in self.0.iter().zip(out.chunks_exact_mut(pixels.len().max(1))).enumerate() {
-            for (value, pixel) in plane.iter_mut().zip(pixels) {
-                *value = table[usize::from(pixel[channel])];
-            }
+/// What `rescale` and `normalize` make of each level of each channel.
+pub(super) fn level_values(config: &PreprocessorConfig) -> LevelValues {
+    // torchvision's ToTensor divides by 255 in f32, which comes to the same for every level.
+    let rescale = |level: u8| {
+        if config.do_rescale { (f64::from(level) * config.rescale_factor) as f32 } else { f32::from(level) }
+    };
+    let (mean, std) = (config.image_mean.map(|m| m as f32), config.image_std.map(|s| s as f32));
+    let mut values = [[0.0; 256]; 3];
+    for (channel, values) in values.iter_mut().enumerate() {
+        for (level, value) in (0..=255).zip(values) {
+            let scaled = rescale(level);
+            *value = if config.do_normalize { (scaled - mean[channel]) / std[channel] } else { scaled };
         }
     }
+    values
 }

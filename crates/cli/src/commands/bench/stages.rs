@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use chinese_clip::preprocess::Levels;
 use chinese_clip::{ChineseClip, Error, Limits, LoadOptions, Picture, PixelBatch, TokenBatch, device, dtype};
 use rayon::prelude::*;
 
@@ -91,13 +92,13 @@ impl Bench {
 
     fn resize(&self, batch: usize) -> Result<Times, CliError> {
         let pictures = self.pictures(batch)?;
-        time(self.seconds, || Ok(self.clip.image_processor().process(&pictures)?))
+        time(self.seconds, || Ok(self.clip.image_processor().levels(&pictures)?))
     }
 
     fn image(&self, batch: usize) -> Result<Times, CliError> {
         let clip = &self.clip;
-        let pixels = clip.image_processor().process(&self.pictures(batch)?)?;
-        let pixels = PixelBatch::new(pixels.data, pixels.shape, &clip.config().vision_config, clip.device());
+        let Levels { data, shape, values } = clip.image_processor().levels(&self.pictures(batch)?)?;
+        let pixels = PixelBatch::of_levels(data, values, shape, &clip.config().vision_config, clip.device());
         let pixels = pixels.map_err(Error::from)?;
         time(self.seconds, || Ok(clip.with_model(|model| model.get_image_features(&pixels))?))
     }
