@@ -1,7 +1,8 @@
 //! Tiles of sums in the registers of AMX. It is written in assembly: stable Rust has no intrinsics of it.
 //!
 //! A register holds 16 rows of 64 bytes. Four hold the sums of 32 rows and two panels, two some groups of the rows, two the same groups
-//! of the panels. Panels of fewer inputs than a register holds, and fewer rows, have smaller registers.
+//! of the panels. Panels of fewer inputs than a register holds, and fewer rows, have smaller registers. Numbers of f32 come in three parts of
+//! bf16 (`split.rs`).
 
 use std::arch::asm;
 use std::marker::PhantomData;
@@ -90,7 +91,7 @@ fn heights(height: usize) -> [usize; 2] {
 }
 
 /// Loads registers from both rows and two panels, and adds their four products by `$dot`.
-macro_rules! step {
+macro_rules! whole_step {
     ($dot:literal) => {
         concat!(
             "tileloadd tmm6, [{first} + {line}]\n",
@@ -105,9 +106,45 @@ macro_rules! step {
     };
 }
 
-/// `$Name`: a [`Dot`] whose sums are `$Sum`, by the instruction `$dot`.
+/// The same of the parts of each number, each pair of parts but the three smallest: one of the two stays in its registers.
+macro_rules! split_step {
+    ($dot:literal) => {
+        concat!(
+            "tileloadd tmm6, [{first} + {line} + 2048]\n",
+            "tileloadd tmm7, [{second} + {line} + 2048]\n",
+            split_step!(rows $dot, "0"),
+            split_step!(panels $dot, "0"),
+            split_step!(panels $dot, "1024"),
+            split_step!(rows $dot, "64"),
+            split_step!(panels $dot, "0"),
+            split_step!(rows $dot, "128"),
+        )
+    };
+    (rows $dot:literal, $part:literal) => {
+        concat!(
+            concat!("tileloadd tmm4, [{upper} + {stride} + ", $part, "]\n"),
+            concat!($dot, " tmm0, tmm4, tmm6\n"),
+            concat!($dot, " tmm1, tmm4, tmm7\n"),
+            concat!("tileloadd tmm5, [{lower} + {stride} + ", $part, "]\n"),
+            concat!($dot, " tmm2, tmm5, tmm6\n"),
+            concat!($dot, " tmm3, tmm5, tmm7\n"),
+        )
+    };
+    (panels $dot:literal, $part:literal) => {
+        concat!(
+            concat!("tileloadd tmm6, [{first} + {line} + ", $part, "]\n"),
+            concat!($dot, " tmm0, tmm4, tmm6\n"),
+            concat!($dot, " tmm2, tmm5, tmm6\n"),
+            concat!("tileloadd tmm7, [{second} + {line} + ", $part, "]\n"),
+            concat!($dot, " tmm1, tmm4, tmm7\n"),
+            concat!($dot, " tmm3, tmm5, tmm7\n"),
+        )
+    };
+}
+
+/// `$Name`: a [`Dot`] whose sums are `$Sum`, by the instruction `$dot`; `$step` multiplies all `$parts` parts of a step.
 macro_rules! dot {
-    ($Name:ident, $Sum:ty, $dot:literal) => {
+    ($Name:ident, $Sum:ty, $parts:literal, $step:ident, $dot:literal) => {
         /// A value exists only where the machine has the instruction.
         #[derive(Clone, Copy)]
         pub(crate) struct $Name(());
@@ -141,12 +178,13 @@ macro_rules! dot {
             fn tile<S: Simd, const R: usize, const V: usize>(
                 ready: &Ready,
                 _: S,
-                Tile { left, stride, groups, panels, next, pace, .. }: Tile<'_, u32>,
+                Tile { left, stride, groups, panels, next, pace, onto, .. }: Tile<'_, u32>,
                 sums: &mut Sums<$Sum>,
                 meanwhile: &mut impl Iterator<Item = ()>,
             ) {
-                let (step, [upper, lower]) = (ready.step, heights(ready.height));
-                assert!(left.len() >= (ready.height - 1) * stride + groups && step == groups.min(STEP));
+                let (step, [upper, lower]) = (ready.step * $parts, heights(ready.height));
+                assert!(left.len() >= (ready.height - 1) * stride + groups && ready.step == groups.min(STEP));
+                assert!($parts == 1 || groups.is_multiple_of(STEP * $parts));
                 assert!(panels.iter().all(|panel| panel.len() == groups * PANEL));
                 let panels = [panels[0], panels.get(1).unwrap_or(&panels[0])];
                 let room;
@@ -157,7 +195,7 @@ macro_rules! dot {
                     [room[0].as_ptr(), room[1].as_ptr()]
                 };
                 // Eight times a step. Few tiles wait for memory as it is.
-                let ahead = if pace > PANEL / 2 { 0 } else { pace * STEP / 8 };
+                let ahead = if pace > PANEL / 2 * $parts { 0 } else { pace * STEP / 8 };
                 let below = if ready.height > upper { upper } else { upper - lower };
                 let rows = [0, below].map(|row| left[row * stride..].as_ptr());
                 let back = groups.next_multiple_of(step) - groups;
@@ -165,33 +203,49 @@ macro_rules! dot {
                 // SAFETY: `ready` has set the shapes, and the registers keep the sums from one block to the next: compiled code has no use
                 // for them, and `meanwhile` has none. The rows lie in `left`, the upper ones from its start, the lower ones from row
                 // `below` on: `step` groups of each are read at every step and at the end of the row. Panels have as many groups as rows,
-                // and 16 sums; `sums` has 32 rows of 64 bytes for each of two panels, of which the upper 16 and the lower 16 are written.
+                // and 16 sums; `sums` has 32 rows of 64 bytes for each of two panels, of which the upper 16 and the lower 16 are read or written. With
+                // parts a step is as many times 16 groups, which rows and panels are whole numbers of.
                 unsafe {
-                    asm!(
-                        "tilezero tmm0",
-                        "tilezero tmm1",
-                        "tilezero tmm2",
-                        "tilezero tmm3",
-                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                        options(nostack, nomem)
-                    );
+                    if onto {
+                        asm!(
+                            "tileloadd tmm0, [{sums} + {line}]",
+                            "tileloadd tmm1, [{sums} + {line} + 2048]",
+                            "tileloadd tmm2, [{sums} + {line} + 1024]",
+                            "tileloadd tmm3, [{sums} + {line} + 3072]",
+                            line = in(reg) PANEL * 4,
+                            sums = in(reg) sums.as_ptr(),
+                            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                            options(nostack, readonly)
+                        );
+                    } else {
+                        asm!(
+                            "tilezero tmm0",
+                            "tilezero tmm1",
+                            "tilezero tmm2",
+                            "tilezero tmm3",
+                            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                            options(nostack, nomem)
+                        );
+                    }
                     let mut due = 0;
                     for i in 0..steps - 1 {
                         asm!(
-                            // The next groups of the panels come from the second cache.
+                            // The next groups of the panels come from the second cache; with parts there is enough to do meanwhile.
+                            concat!(".if ", $parts, " == 1"),
                             ".irp line, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
                             "prefetcht0 [{first} + 1024 + 64 * \\line]",
                             "prefetcht0 [{second} + 1024 + 64 * \\line]",
                             ".endr",
+                            ".endif",
                             ".rept 8",
                             "prefetcht1 [{next}]",
                             "add {next}, {pace}",
                             ".endr",
-                            step!($dot),
-                            first = in(reg) panels[0].as_ptr().add(i * STEP * PANEL),
-                            second = in(reg) panels[1].as_ptr().add(i * STEP * PANEL),
-                            upper = in(reg) rows[0].add(i * STEP),
-                            lower = in(reg) rows[1].add(i * STEP),
+                            $step!($dot),
+                            first = in(reg) panels[0].as_ptr().add(i * step * PANEL),
+                            second = in(reg) panels[1].as_ptr().add(i * step * PANEL),
+                            upper = in(reg) rows[0].add(i * step),
+                            lower = in(reg) rows[1].add(i * step),
                             next = inout(reg) next.wrapping_add(i * ahead * 8) => _,
                             pace = in(reg) ahead * 4,
                             stride = in(reg) stride * 4,
@@ -207,15 +261,15 @@ macro_rules! dot {
                         }
                     }
                     asm!(
-                        step!($dot),
+                        $step!($dot),
                         "tilestored [{sums} + {line}], tmm0",
                         "tilestored [{sums} + {line} + 2048], tmm1",
                         "tilestored [{sums} + {line} + 1024], tmm2",
                         "tilestored [{sums} + {line} + 3072], tmm3",
                         first = in(reg) last[0],
                         second = in(reg) last[1],
-                        upper = in(reg) rows[0].add((steps - 1) * STEP - back),
-                        lower = in(reg) rows[1].add((steps - 1) * STEP - back),
+                        upper = in(reg) rows[0].add((steps - 1) * step - back),
+                        lower = in(reg) rows[1].add((steps - 1) * step - back),
                         stride = in(reg) stride * 4,
                         line = in(reg) PANEL * 4,
                         sums = in(reg) sums.as_mut_ptr(),
@@ -229,8 +283,9 @@ macro_rules! dot {
     };
 }
 
-dot!(Bf16, f32, "tdpbf16ps");
-dot!(Int8, i32, "tdpbusd");
+dot!(Bf16, f32, 1, whole_step, "tdpbf16ps");
+dot!(Int8, i32, 1, whole_step, "tdpbusd");
+dot!(Split, f32, 3, split_step, "tdpbf16ps");
 
 /// The last [`STEP`] groups of a panel, without those that whole steps have before them.
 fn last_step(panel: &[u32]) -> [u32; STEP * PANEL] {

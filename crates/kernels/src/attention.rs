@@ -200,7 +200,8 @@ impl<T: Element, D: Dot<Group = T, Sum = f32>> Kernel for Attend<'_, D> {
             head.fetch_next(&queries);
             let (from, height) = (queries.start, queries.len());
             let (left, stride) = head.queries(from);
-            let of_queries = Tile { left, stride, groups: of_width, height, panels: &[], next: keys.as_ptr(), pace: 0 };
+            let of_queries =
+                Tile { left, stride, groups: of_width, height, panels: &[], next: keys.as_ptr(), pace: 0, onto: false };
             multiply::<S, D, R, V>(simd, dot, of_queries, keys, |row, panel, sums| {
                 scores[row * padded + panel * PANEL..][..PANEL].copy_from_slice(sums);
             });
@@ -209,8 +210,16 @@ impl<T: Element, D: Dot<Group = T, Sum = f32>> Kernel for Attend<'_, D> {
                 *sum = head.weigh(simd, from + i, row);
             }
             let left = T::weights(&scores[..height * padded], weights);
-            let of_weights =
-                Tile { left, stride: of_scores, groups: of_keys, height, panels: &[], next: values.as_ptr(), pace: 0 };
+            let of_weights = Tile {
+                left,
+                stride: of_scores,
+                groups: of_keys,
+                height,
+                panels: &[],
+                next: values.as_ptr(),
+                pace: 0,
+                onto: false,
+            };
             multiply::<S, D, R, V>(simd, dot, of_weights, values, |row, panel, context| {
                 head.write(simd, from + row, panel, context, sums[row]);
             });

@@ -35,6 +35,8 @@ mod output;
 mod packing;
 mod patches;
 mod product;
+#[cfg(target_arch = "x86_64")]
+mod split;
 mod tiles;
 
 pub use activation::{Activation, activate};

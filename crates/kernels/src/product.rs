@@ -5,10 +5,10 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
-#[cfg(target_arch = "x86_64")]
-use crate::avx512;
 use crate::tiles::{Dot, Product, Sums, Tile, Unscaled, check_columns, check_weight, of_height, prefetch};
 use crate::{Epilogue, Isa, PANEL};
+#[cfg(target_arch = "x86_64")]
+use crate::{avx512, split};
 
 /// Lays weights out in panels of [`PANEL`] outputs.
 ///
@@ -28,7 +28,8 @@ pub fn pack(weight: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
     panels
 }
 
-/// A linear layer.
+/// A linear layer. On AMX many rows are multiplied in three parts of bf16 each, and are nearer than products in f32; a row with an infinite
+/// number is NaN then.
 ///
 /// # Shapes
 /// `x`: `[M, K]`; `panels`: what [`pack`] makes of `[K, N]`; the result: `[M, N]`.
@@ -39,6 +40,10 @@ pub fn affine(isa: Isa, x: &[f32], inputs: usize, panels: &[f32], epilogue: Epil
     let outputs = epilogue.bias.len();
     check_columns(x, inputs, &(0..outputs), &epilogue);
     assert_eq!(panels.len(), inputs * outputs, "weights of another shape");
+    #[cfg(target_arch = "x86_64")]
+    if let Some(found) = split::affine(isa, x, inputs, panels, epilogue) {
+        return found;
+    }
     let product = Product { dot: Fma, scale: Unscaled, left: x, groups: inputs, panels, epilogue };
     #[cfg(target_arch = "x86_64")]
     if let Some(dot) = avx512::Fma::of(isa) {

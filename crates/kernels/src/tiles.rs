@@ -56,6 +56,8 @@ pub(crate) struct Tile<'a, G> {
     pub(crate) next: *const G,
     /// How much of it for each group.
     pub(crate) pace: usize,
+    /// Whether the sums are added to.
+    pub(crate) onto: bool,
 }
 
 impl<'a, G> Tile<'a, G> {
@@ -123,10 +125,13 @@ pub(crate) fn check_weight(weight: &[f32], inputs: usize, outputs: usize) {
     assert!(fits, "{inputs} x {outputs} cannot be packed");
 }
 
-/// That `x`, `[M, K]` in numbers, and the bias fit outputs which are whole panels.
+/// That `x`, `[M, K]` in numbers, the bias and the residual fit outputs which are whole panels.
 pub(crate) fn check_columns<X: Element>(x: &[X], inputs: usize, columns: &Range<usize>, epilogue: &Epilogue<'_>) {
-    let fits = x.len().is_multiple_of(inputs.div_ceil(X::COUNT)) && columns.len() == epilogue.bias.len();
+    let of_row = inputs.div_ceil(X::COUNT);
+    let fits = x.len().is_multiple_of(of_row) && columns.len() == epilogue.bias.len();
     assert!(fits, "a product of wrong shapes");
+    let results = x.len() / of_row * columns.len();
+    assert!(epilogue.residual.is_none_or(|residual| residual.len() == results), "a residual of another shape");
     assert!(columns.start.is_multiple_of(PANEL) && columns.len().is_multiple_of(PANEL), "columns of half a panel");
 }
 
@@ -156,10 +161,6 @@ impl<'a, D: Dot, C: Scale<D::Sum>> Product<'a, D, C> {
     pub(crate) fn run<R: Element>(self, isa: Isa) -> Vec<R> {
         let outputs = self.epilogue.bias.len();
         let rows = self.left.len() / self.groups;
-        assert!(
-            self.epilogue.residual.is_none_or(|residual| residual.len() == rows * outputs),
-            "a residual of another shape"
-        );
         let tasks = blocks::<D>(self.groups, rows, outputs / PANEL);
         // SAFETY: the tasks cover every row and every panel, and write all numbers of theirs.
         unsafe {
@@ -204,7 +205,8 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
             for (i, tile) in tiles.iter().enumerate() {
                 let (left, height) = (&left[tile.start * groups..], tile.len());
                 let next = weights[0].as_ptr().wrapping_add((D::PANELS * PANEL + i * pace) * groups);
-                let of_rows = Tile { left, stride: groups, groups, height, panels: &weights[..count], next, pace };
+                let of_rows =
+                    Tile { left, stride: groups, groups, height, panels: &weights[..count], next, pace, onto: false };
                 D::tile::<S, R, V>(&ready, simd, of_rows, sums, &mut lines);
                 while lines.next().is_some() {}
                 std::mem::swap(&mut sums, &mut lines.sums);
@@ -216,18 +218,18 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
 }
 
 /// Finishes a tile, row by row.
-struct Lines<'a, S, Q, C, T> {
-    simd: S,
-    scale: C,
-    epilogue: &'a Epilogue<'a>,
-    output: Output<T>,
-    sums: &'a mut Sums<Q>,
+pub(crate) struct Lines<'a, S, Q, C, T> {
+    pub(crate) simd: S,
+    pub(crate) scale: C,
+    pub(crate) epilogue: &'a Epilogue<'a>,
+    pub(crate) output: Output<T>,
+    pub(crate) sums: &'a mut Sums<Q>,
     /// The first row of the tile.
-    start: usize,
+    pub(crate) start: usize,
     /// Those to be finished, from `start` on.
-    rows: Range<usize>,
+    pub(crate) rows: Range<usize>,
     /// The panels of the tile.
-    across: Range<usize>,
+    pub(crate) across: Range<usize>,
 }
 
 impl<S: Simd, Q, C: Scale<Q>, T: Element> Iterator for Lines<'_, S, Q, C, T> {
@@ -277,7 +279,7 @@ pub(crate) fn most(tiles: &[Range<usize>]) -> usize {
 }
 
 /// At most `count` ranges of `0..len`, whose lengths in units of `unit` differ by one at most.
-fn shares(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
+pub(crate) fn shares(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
     let units = len.div_ceil(unit);
     let at = |share: usize| (share * units / count * unit).min(len);
     (0..count).map(|share| at(share)..at(share + 1)).filter(|share| !share.is_empty()).collect()

@@ -104,6 +104,8 @@ fn products_of_any_shape() {
         (241, 800, 16),
         (241, 800, 48),
         (300, 64, 512),
+        (70, 37, 48),
+        (129, 1601, 16),
     ];
     for isa in Isa::available() {
         for (seed, (m, k, n)) in shapes.into_iter().enumerate() {
@@ -123,6 +125,50 @@ fn products_of_any_shape() {
                     let bound = 1e-7 * (k as f64 + 16.0);
                     assert!((f64::from(*found) - wanted).abs() < bound, "{} {m}x{k}x{n} at {i}, {j}", isa.name());
                 }
+            }
+        }
+    }
+}
+
+/// Of sums whose products are exact or nearly so.
+#[test]
+fn products_are_as_near_as_rounding_allows() {
+    for isa in Isa::available() {
+        for (m, k, n) in [(8, 700, 64), (70, 700, 64), (65, 1600, 800), (300, 900, 48)] {
+            let (x, weight) = (numbers(m * k, 1), numbers(k * n, 2));
+            let epilogue = Epilogue { bias: &vec![0.0; n], activation: Activation::Identity, residual: None };
+            let found = affine(isa, &x, k, &pack(&weight, k, n), epilogue);
+            let (mut errors, mut squares) = (0.0, 0.0);
+            for (row, found) in x.chunks_exact(k).zip(found.chunks_exact(n)) {
+                let mut wanted = vec![0.0; n];
+                for (x, weights) in row.iter().zip(weight.chunks_exact(n)) {
+                    wanted.iter_mut().zip(weights).for_each(|(sum, w)| *sum += f64::from(*x) * f64::from(*w));
+                }
+                for (found, wanted) in found.iter().zip(&wanted) {
+                    errors += (f64::from(*found) - wanted).powi(2);
+                    squares += wanted * wanted;
+                }
+            }
+            // Each rounding moves a sum by 2^-25 of it, in either direction.
+            let bound = 0.5 * (k as f64).sqrt() / f64::from(1 << 24);
+            let distance = (errors / squares).sqrt();
+            assert!(distance < bound, "{} {m}x{k}x{n}: {distance:e}, at most {bound:e}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn a_nan_spoils_its_row_alone() {
+    let (m, k) = (80, 50);
+    let panels = pack(&numbers(k * PANEL, 1), k, PANEL);
+    let epilogue = Epilogue { bias: &[0.0; PANEL], activation: Activation::Identity, residual: None };
+    for isa in Isa::available() {
+        for bits in [0x7fc0_0000, 0x7fff_ffff, 0xffff_ffff, 0x7f80_0001, 0xff80_0000] {
+            let mut x = numbers(m * k, 2);
+            x[37 * k + 49] = f32::from_bits(bits);
+            for (row, found) in affine(isa, &x, k, &panels, epilogue).chunks_exact(PANEL).enumerate() {
+                let right = |y: &f32| if row == 37 { !y.is_finite() } else { y.is_finite() };
+                assert!(found.iter().all(right), "{} {bits:x}: row {row}", isa.name());
             }
         }
     }
