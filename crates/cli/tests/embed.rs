@@ -40,7 +40,9 @@ fn rows_are_images_then_texts_of_unit_length() {
     assert!(raw[0].2.iter().zip(&all[0].2).all(|(raw, unit)| (raw / norm - unit).abs() < 1e-6));
     let picture = std::fs::read(&a).unwrap();
     let piped = rows(&run_with(["embed", "-", "--model", "demo"], &picture).exits(0).stdout);
-    assert_eq!((piped[0].1.as_str(), &piped[0].2), ("-", &all[0].2));
+    assert_eq!(piped[0].1, "-");
+    // On AMX the last bits depend on the batch.
+    assert!(piped[0].2.iter().zip(&all[0].2).all(|(alone, beside)| (alone - beside).abs() < 1e-6));
     run(["embed"]).exits(2).says("no image or text given");
 }
 
