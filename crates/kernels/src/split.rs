@@ -95,11 +95,13 @@ impl Kernel for Task<'_> {
         let mut done = (0, 0..0, 0..0);
         for (c, chunk) in chunks.iter().enumerate() {
             let groups = groups(chunk.len());
-            let left = parts.get(c).unwrap_or_else(|| {
+            let left = if let Some(shared) = parts.get(c) {
+                shared
+            } else {
                 of_rows.resize(rows.len() * groups, 0);
                 split_rows(&x[rows.start * inputs..rows.end * inputs], inputs, chunk, &mut of_rows);
                 &of_rows
-            });
+            };
             let ready = dot.ready(most(&tiles), groups);
             let mut slot = 0;
             for first in columns.clone().step_by(Split::PANELS) {

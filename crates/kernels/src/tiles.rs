@@ -56,7 +56,7 @@ pub(crate) struct Tile<'a, G> {
     pub(crate) next: *const G,
     /// How much of it for each group.
     pub(crate) pace: usize,
-    /// Whether the sums are added to.
+    /// Whether the sums are added to; AMX alone does so.
     pub(crate) onto: bool,
 }
 
