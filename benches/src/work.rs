@@ -38,8 +38,8 @@ fn transformer([layers, heads]: [usize; 2], tokens: usize, width: usize, inner: 
     layers.saturating_sub(1) * (tokens * row + attention(tokens)) + layers.min(1) * (row + attention(heads))
 }
 
-/// Sums that are independent, enough to hide how long one takes.
-const SUMS: usize = 16;
+/// Sums that are independent, enough to hide how long one takes, and few enough for 16 registers.
+const SUMS: usize = 12;
 
 /// As many fused multiply-adds of f32 or a few more, on registers, on all threads.
 pub fn multiply_adds(count: usize) -> Vec<f32> {

@@ -176,7 +176,7 @@ macro_rules! dot {
 
             #[inline(always)]
             fn tile<S: Simd, const R: usize, const V: usize>(
-                ready: &Ready,
+                ready: &mut Ready,
                 _: S,
                 Tile { left, stride, groups, panels, next, pace, onto, .. }: Tile<'_, u32>,
                 sums: &mut Sums<$Sum>,

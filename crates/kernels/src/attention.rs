@@ -237,7 +237,7 @@ fn multiply<S: Simd, D: Dot<Sum = f32>, const R: usize, const V: usize>(
     mut each: impl FnMut(usize, usize, &[f32; PANEL]),
 ) {
     let Tile { groups, height, .. } = rows;
-    let ready = dot.ready(height, groups);
+    let mut ready = dot.ready(height, groups);
     let count = panels.len() / (groups * PANEL);
     let at_a_time = count.div_ceil(count.div_ceil(D::PANELS));
     let mut sums: Sums<f32> = [[[0.0; PANEL]; ROWS]; PANELS];
@@ -245,7 +245,7 @@ fn multiply<S: Simd, D: Dot<Sum = f32>, const R: usize, const V: usize>(
         let some = at_a_time.min(count - first);
         let panel = |i: usize| &panels[(first + i.min(some - 1)) * groups * PANEL..][..groups * PANEL];
         let panels: [&[D::Group]; PANELS] = std::array::from_fn(panel);
-        D::tile::<S, R, V>(&ready, simd, Tile { panels: &panels[..some], ..rows }, &mut sums, &mut empty());
+        D::tile::<S, R, V>(&mut ready, simd, Tile { panels: &panels[..some], ..rows }, &mut sums, &mut empty());
         for (panel, sums) in (first..).zip(&sums[..some]) {
             for (row, sums) in sums[..height].iter().enumerate() {
                 each(row, panel, sums);

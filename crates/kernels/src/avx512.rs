@@ -156,7 +156,7 @@ macro_rules! dot {
 
             #[inline(always)]
             fn tile<S: Simd, const R: usize, const V: usize>(
-                _: &Self,
+                _: &mut Self,
                 _: S,
                 tile: Tile<'_, $Group>,
                 sums: &mut Sums<$Sum>,

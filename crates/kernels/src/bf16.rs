@@ -16,7 +16,8 @@ use crate::attention::{Attend, Head, Scratch};
 use crate::element::Element;
 use crate::isa::Kernel;
 use crate::output::fill;
-use crate::tiles::{Dot, Product, Sums, Tile, Unscaled, check_columns, check_weight};
+use crate::product::{Columns, sum};
+use crate::tiles::{Dot, Product, Sums, Tile, Unscaled, check_columns, check_weight, of_height};
 use crate::{Epilogue, Isa, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::{amx, avx512};
@@ -205,54 +206,59 @@ struct Widen;
 impl Dot for Widen {
     type Group = u32;
     type Sum = f32;
-    type Ready = Self;
+    /// Room for the rows of a tile.
+    type Ready = Vec<f32>;
 
-    fn ready(self, _: usize, _: usize) -> Self {
-        self
+    fn rows(of_registers: usize) -> usize {
+        of_registers
+    }
+
+    fn ready(self, height: usize, groups: usize) -> Vec<f32> {
+        vec![0.0; height * 2 * groups]
     }
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        _: &Self,
+        room: &mut Vec<f32>,
         simd: S,
         tile: Tile<'_, u32>,
         sums: &mut Sums<f32>,
         _: &mut impl Iterator<Item = ()>,
     ) {
-        const ROWS: usize = 4; // as many sums as the registers of AVX2 hold
+        let inputs = 2 * tile.groups;
+        for (to, row) in room.chunks_exact_mut(inputs).zip(0..tile.height) {
+            let [row] = tile.rows(row);
+            to.as_chunks_mut().0.iter_mut().zip(row).for_each(|(to, pair)| *to = widened(*pair));
+        }
         for (panel, sums) in tile.panels.iter().zip(sums) {
-            for (first, sums) in (0..tile.height).step_by(ROWS).zip(sums.chunks_exact_mut(ROWS)) {
-                let found = widened_tile::<S, V, ROWS>(simd, tile.rows(first), panel);
-                for (to, from) in sums.iter_mut().zip(&found) {
-                    S::as_mut_simd_f32s(to).0.copy_from_slice(from);
-                }
-            }
+            let pairs = Pairs(S::as_simd_u32s(panel).0);
+            of_height!(tile.height, R, N => {
+                let rows: [&[f32]; N] = std::array::from_fn(|i| &room[i * inputs..][..inputs]);
+                sum::<S, N, V>(simd, rows, pairs, (std::ptr::null(), 0), sums);
+            });
         }
     }
 }
 
-#[inline(always)]
-fn widened_tile<S: Simd, const V: usize, const R: usize>(
-    simd: S,
-    rows: [&[u32]; R],
-    panel: &[u32],
-) -> [[S::f32s; V]; R] {
-    let (panel, _) = S::as_simd_u32s(panel);
-    let (high, sixteen) = (simd.splat_u32s(0xffff_0000), simd.splat_u32s(16));
-    let upper = |pairs| simd.transmute_f32s_u32s(simd.and_u32s(pairs, high));
-    let lower = |pairs| simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(pairs, sixteen));
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    for (p, pairs) in panel.chunks_exact(V).enumerate() {
-        let both: [[S::f32s; 2]; V] = std::array::from_fn(|j| {
-            let (lower, upper) = (lower(pairs[j]), upper(pairs[j]));
-            if cfg!(target_endian = "little") { [lower, upper] } else { [upper, lower] }
-        });
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            let [first, second] = widened(row[p]).map(|x| simd.splat_f32s(x));
-            for (sum, both) in sums.iter_mut().zip(&both) {
-                *sum = simd.mul_add_f32s(second, both[1], simd.mul_add_f32s(first, both[0], *sum));
-            }
-        }
+/// A panel of pairs of inputs.
+#[derive(Clone, Copy)]
+struct Pairs<'a, T>(&'a [T]);
+
+impl<S: Simd> Columns<S> for Pairs<'_, S::u32s> {
+    #[inline(always)]
+    fn inputs(self, vectors: usize) -> usize {
+        2 * (self.0.len() / vectors)
     }
-    sums
+
+    #[inline(always)]
+    unsafe fn vector(self, simd: S, input: usize, j: usize, vectors: usize) -> S::f32s {
+        // SAFETY: there are as many for each pair.
+        let pairs = unsafe { *self.0.get_unchecked(input / 2 * vectors + j) };
+        let upper = input.is_multiple_of(2) != cfg!(target_endian = "little");
+        simd.transmute_f32s_u32s(if upper {
+            simd.and_u32s(pairs, simd.splat_u32s(0xffff_0000))
+        } else {
+            simd.wrapping_dyn_shl_u32s(pairs, simd.splat_u32s(16))
+        })
+    }
 }

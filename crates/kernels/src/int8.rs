@@ -278,7 +278,7 @@ impl Dot for Portable {
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        _: &Self,
+        _: &mut Self,
         _: S,
         tile: Tile<'_, u32>,
         sums: &mut Sums<i32>,

@@ -71,45 +71,96 @@ impl Dot for Fma {
 
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
-        _: &Self,
+        _: &mut Self,
         simd: S,
         tile: Tile<'_, f32>,
         sums: &mut Sums<f32>,
         _: &mut impl Iterator<Item = ()>,
     ) {
-        for (panel, sums) in tile.panels.iter().zip(sums) {
-            let next =
-                if std::ptr::eq(*panel, tile.panels[0]) { (tile.next, tile.pace) } else { (panel.as_ptr(), PANEL) };
-            of_height!(tile.height, R, N => sum::<S, N, V>(simd, tile.rows(0), panel, next, sums));
+        for (i, (panel, sums)) in tile.panels.iter().zip(sums).enumerate() {
+            let (columns, pace) = (S::as_simd_f32s(panel).0, if i == 0 { tile.pace } else { 0 });
+            of_height!(tile.height, R, N => sum::<S, N, V>(simd, tile.rows(0), columns, (tile.next, pace), sums));
         }
     }
 }
 
-/// The sums of `N` rows and a panel, in registers.
+/// A panel of weights, or what becomes one as it is read.
+pub(crate) trait Columns<S: Simd>: Copy {
+    /// K.
+    fn inputs(self, vectors: usize) -> usize;
+
+    /// Vector `j` of the `vectors` that are the weights of an input.
+    ///
+    /// # Safety
+    /// `input` is below [`inputs`](Self::inputs), and `j` below `vectors`.
+    unsafe fn vector(self, simd: S, input: usize, j: usize, vectors: usize) -> S::f32s;
+}
+
+impl<S: Simd> Columns<S> for &[S::f32s] {
+    #[inline(always)]
+    fn inputs(self, vectors: usize) -> usize {
+        self.len() / vectors
+    }
+
+    #[inline(always)]
+    unsafe fn vector(self, _: S, input: usize, j: usize, vectors: usize) -> S::f32s {
+        // SAFETY: there are as many for each input.
+        unsafe { *self.get_unchecked(input * vectors + j) }
+    }
+}
+
+/// The sums of `N` rows and a panel, in registers; of what is `next`, `pace` numbers are fetched for each input.
 #[inline(always)]
-fn sum<S: Simd, const N: usize, const V: usize>(
+pub(crate) fn sum<S: Simd, const N: usize, const V: usize>(
     simd: S,
     rows: [&[f32]; N],
-    panel: &[f32],
+    columns: impl Columns<S>,
     (next, pace): (*const f32, usize),
     to: &mut [[f32; PANEL]],
 ) {
-    let (panel, _) = S::as_simd_f32s(panel);
-    let depth = panel.len() / V;
-    assert!(rows.iter().all(|row| row.len() == depth));
+    const STEP: usize = 4; // inputs for each turn of the loop: what turns it takes time where a thread has but half a core
+    const LINE: usize = 16; // numbers of a line of memory
+    let inputs = columns.inputs(V);
+    assert!(rows.iter().all(|row| row.len() == inputs));
     let mut sums = [[simd.splat_f32s(0.0); V]; N];
-    for (p, columns) in panel.chunks_exact(V).enumerate() {
-        prefetch(next.wrapping_add(p * pace));
-        let columns: [S::f32s; V] = std::array::from_fn(|j| columns[j]);
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            // SAFETY: p < depth, and every row has `depth` numbers.
-            let value = simd.splat_f32s(unsafe { *row.get_unchecked(p) });
-            for (sum, columns) in sums.iter_mut().zip(&columns) {
-                *sum = simd.mul_add_f32s(value, *columns, *sum);
-            }
+    let whole = inputs - inputs % STEP;
+    for start in (0..whole).step_by(STEP) {
+        for line in 0..(STEP * pace).div_ceil(LINE) {
+            prefetch(next.wrapping_add(start * pace + line * LINE));
         }
+        for input in start..start + STEP {
+            // SAFETY: there are so many inputs, in the panel and in each row.
+            unsafe { add(simd, &rows, columns, input, &mut sums) };
+        }
+    }
+    for input in whole..inputs {
+        // SAFETY: likewise.
+        unsafe { add(simd, &rows, columns, input, &mut sums) };
     }
     for (to, sums) in to.iter_mut().zip(&sums) {
         S::as_mut_simd_f32s(to).0.copy_from_slice(sums);
+    }
+}
+
+/// Adds the products of an input.
+///
+/// # Safety
+/// The rows and the panel have it.
+#[inline(always)]
+unsafe fn add<S: Simd, const N: usize, const V: usize>(
+    simd: S,
+    rows: &[&[f32]; N],
+    columns: impl Columns<S>,
+    input: usize,
+    sums: &mut [[S::f32s; V]; N],
+) {
+    // SAFETY: as the caller promises.
+    let columns: [S::f32s; V] = std::array::from_fn(|j| unsafe { columns.vector(simd, input, j, V) });
+    for (sums, row) in sums.iter_mut().zip(rows) {
+        // SAFETY: as the caller promises.
+        let value = simd.splat_f32s(unsafe { *row.get_unchecked(input) });
+        for (sum, columns) in sums.iter_mut().zip(&columns) {
+            *sum = simd.mul_add_f32s(value, *columns, *sum);
+        }
     }
 }

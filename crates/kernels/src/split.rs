@@ -102,7 +102,7 @@ impl Kernel for Task<'_> {
                 split_rows(&x[rows.start * inputs..rows.end * inputs], inputs, chunk, &mut of_rows);
                 &of_rows
             };
-            let ready = dot.ready(most(&tiles), groups);
+            let mut ready = dot.ready(most(&tiles), groups);
             let mut slot = 0;
             for first in columns.clone().step_by(Split::PANELS) {
                 let across = first..columns.end.min(first + Split::PANELS);
@@ -139,7 +139,7 @@ impl Kernel for Task<'_> {
                         pace: (2 * INPUTS).div_ceil(tiles.len()),
                         onto: c > 0,
                     };
-                    Split::tile::<S, R, V>(&ready, simd, of_rows, sums, &mut lines);
+                    Split::tile::<S, R, V>(&mut ready, simd, of_rows, sums, &mut lines);
                     while lines.next().is_some() {}
                     if c + 1 == chunks.len() {
                         done = (rows.start + tile.start, 0..tile.len(), across.clone());

@@ -95,7 +95,7 @@ pub(crate) trait Dot: Copy + Send + Sync {
     /// What multiplies beside the vector units takes from `meanwhile` as it goes, about as often as there are rows: each is a piece of
     /// other work. `R` and `V` are those of a [`Kernel`].
     fn tile<S: Simd, const R: usize, const V: usize>(
-        ready: &Self::Ready,
+        ready: &mut Self::Ready,
         simd: S,
         tile: Tile<'_, Self::Group>,
         sums: &mut Sums<Self::Sum>,
@@ -188,7 +188,7 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
         let Self { product: Product { dot, scale, left, groups, panels, epilogue }, rows, columns, output } = self;
         let left = &left[rows.start * groups..rows.end * groups];
         let tiles = tiles(rows.len(), D::rows(R));
-        let ready = dot.ready(most(&tiles), groups);
+        let mut ready = dot.ready(most(&tiles), groups);
         // Each tile fetches as much of the next panels as the others.
         let pace = (D::PANELS * PANEL).div_ceil(tiles.len()).min(PANEL);
         let mut room = [[[[D::Sum::default(); PANEL]; ROWS]; PANELS]; 2];
@@ -207,7 +207,7 @@ impl<D: Dot, C: Scale<D::Sum>, T: Element> Kernel for Task<'_, D, C, T> {
                 let next = weights[0].as_ptr().wrapping_add((D::PANELS * PANEL + i * pace) * groups);
                 let of_rows =
                     Tile { left, stride: groups, groups, height, panels: &weights[..count], next, pace, onto: false };
-                D::tile::<S, R, V>(&ready, simd, of_rows, sums, &mut lines);
+                D::tile::<S, R, V>(&mut ready, simd, of_rows, sums, &mut lines);
                 while lines.next().is_some() {}
                 std::mem::swap(&mut sums, &mut lines.sums);
                 (lines.start, lines.rows, lines.across) = (rows.start + tile.start, 0..height, first..first + count);
