@@ -244,16 +244,16 @@ impl Dot for Widen {
 #[derive(Clone, Copy)]
 struct Pairs<'a, T>(&'a [T]);
 
-impl<S: Simd> Columns<S> for Pairs<'_, S::u32s> {
+impl<S: Simd, const V: usize> Columns<S, V> for Pairs<'_, S::u32s> {
     #[inline(always)]
-    fn inputs(self, vectors: usize) -> usize {
-        2 * (self.0.len() / vectors)
+    fn inputs(self) -> usize {
+        2 * (self.0.len() / V)
     }
 
     #[inline(always)]
-    unsafe fn vector(self, simd: S, input: usize, j: usize, vectors: usize) -> S::f32s {
-        // SAFETY: there are as many for each pair.
-        let pairs = unsafe { *self.0.get_unchecked(input / 2 * vectors + j) };
+    unsafe fn vector(self, simd: S, input: usize, j: usize) -> S::f32s {
+        // SAFETY: there are `V` for each pair.
+        let pairs = unsafe { *self.0.get_unchecked(input / 2 * V + j) };
         let upper = input.is_multiple_of(2) != cfg!(target_endian = "little");
         simd.transmute_f32s_u32s(if upper {
             simd.and_u32s(pairs, simd.splat_u32s(0xffff_0000))

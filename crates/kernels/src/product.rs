@@ -84,28 +84,28 @@ impl Dot for Fma {
     }
 }
 
-/// A panel of weights, or what becomes one as it is read.
-pub(crate) trait Columns<S: Simd>: Copy {
+/// A panel of weights, or what becomes one as it is read; `V` vectors are the weights of an input.
+pub(crate) trait Columns<S: Simd, const V: usize>: Copy {
     /// K.
-    fn inputs(self, vectors: usize) -> usize;
+    fn inputs(self) -> usize;
 
-    /// Vector `j` of the `vectors` that are the weights of an input.
+    /// Vector `j` of the weights of an input.
     ///
     /// # Safety
-    /// `input` is below [`inputs`](Self::inputs), and `j` below `vectors`.
-    unsafe fn vector(self, simd: S, input: usize, j: usize, vectors: usize) -> S::f32s;
+    /// `input` is below [`inputs`](Self::inputs), and `j` below `V`.
+    unsafe fn vector(self, simd: S, input: usize, j: usize) -> S::f32s;
 }
 
-impl<S: Simd> Columns<S> for &[S::f32s] {
+impl<S: Simd, const V: usize> Columns<S, V> for &[S::f32s] {
     #[inline(always)]
-    fn inputs(self, vectors: usize) -> usize {
-        self.len() / vectors
+    fn inputs(self) -> usize {
+        self.len() / V
     }
 
     #[inline(always)]
-    unsafe fn vector(self, _: S, input: usize, j: usize, vectors: usize) -> S::f32s {
-        // SAFETY: there are as many for each input.
-        unsafe { *self.get_unchecked(input * vectors + j) }
+    unsafe fn vector(self, _: S, input: usize, j: usize) -> S::f32s {
+        // SAFETY: there are `V` for each input.
+        unsafe { *self.get_unchecked(input * V + j) }
     }
 }
 
@@ -114,13 +114,13 @@ impl<S: Simd> Columns<S> for &[S::f32s] {
 pub(crate) fn sum<S: Simd, const N: usize, const V: usize>(
     simd: S,
     rows: [&[f32]; N],
-    columns: impl Columns<S>,
+    columns: impl Columns<S, V>,
     (next, pace): (*const f32, usize),
     to: &mut [[f32; PANEL]],
 ) {
     const STEP: usize = 4; // inputs for each turn of the loop: what turns it takes time where a thread has but half a core
     const LINE: usize = 16; // numbers of a line of memory
-    let inputs = columns.inputs(V);
+    let inputs = columns.inputs();
     assert!(rows.iter().all(|row| row.len() == inputs));
     let mut sums = [[simd.splat_f32s(0.0); V]; N];
     let whole = inputs - inputs % STEP;
@@ -150,12 +150,12 @@ pub(crate) fn sum<S: Simd, const N: usize, const V: usize>(
 unsafe fn add<S: Simd, const N: usize, const V: usize>(
     simd: S,
     rows: &[&[f32]; N],
-    columns: impl Columns<S>,
+    columns: impl Columns<S, V>,
     input: usize,
     sums: &mut [[S::f32s; V]; N],
 ) {
     // SAFETY: as the caller promises.
-    let columns: [S::f32s; V] = std::array::from_fn(|j| unsafe { columns.vector(simd, input, j, V) });
+    let columns: [S::f32s; V] = std::array::from_fn(|j| unsafe { columns.vector(simd, input, j) });
     for (sums, row) in sums.iter_mut().zip(rows) {
         // SAFETY: as the caller promises.
         let value = simd.splat_f32s(unsafe { *row.get_unchecked(input) });
