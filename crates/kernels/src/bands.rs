@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 };
 
 use crate::Isa;
-use crate::tiles::prefetch;
+use crate::tiles::{LINE, prefetch};
 
 /// Pixels whose samples of one channel lie side by side, as the instruction wants them.
 const GROUP: usize = 4;
@@ -17,8 +17,6 @@ const GROUP: usize = 4;
 const CHANNELS: usize = 4;
 /// Bytes that one instruction multiplies: four groups.
 const STEP: usize = 64;
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
 /// Rows that share the loads of the weights.
 const ROWS: usize = 4;
 /// A weight is three signed digits of base 256.

@@ -5,7 +5,7 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
-use crate::tiles::{Dot, Product, Sums, Tile, Unscaled, check_columns, check_weight, of_height, prefetch};
+use crate::tiles::{Dot, LINE, Product, Sums, Tile, Unscaled, check_columns, check_weight, of_height, prefetch};
 use crate::{Epilogue, Isa, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::{avx512, split};
@@ -119,14 +119,14 @@ pub(crate) fn sum<S: Simd, const N: usize, const V: usize>(
     to: &mut [[f32; PANEL]],
 ) {
     const STEP: usize = 4; // inputs for each turn of the loop: what turns it takes time where a thread has but half a core
-    const LINE: usize = 16; // numbers of a line of memory
+    const NUMBERS: usize = LINE / size_of::<f32>();
     let inputs = columns.inputs();
     assert!(rows.iter().all(|row| row.len() == inputs));
     let mut sums = [[simd.splat_f32s(0.0); V]; N];
     let whole = inputs - inputs % STEP;
     for start in (0..whole).step_by(STEP) {
-        for line in 0..(STEP * pace).div_ceil(LINE) {
-            prefetch(next.wrapping_add(start * pace + line * LINE));
+        for line in 0..(STEP * pace).div_ceil(NUMBERS) {
+            prefetch(next.wrapping_add(start * pace + line * NUMBERS));
         }
         for input in start..start + STEP {
             // SAFETY: there are so many inputs, in the panel and in each row.

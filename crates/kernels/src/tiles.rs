@@ -314,6 +314,9 @@ fn finish<S: Simd>(simd: S, sum: S::f32s, j: usize, column: usize, start: usize,
     }
 }
 
+/// Bytes of a line of memory.
+pub(crate) const LINE: usize = 64;
+
 /// Asks for the line of memory at an address, which need not be valid.
 #[inline(always)]
 pub(crate) fn prefetch<T>(address: *const T) {
